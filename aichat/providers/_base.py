@@ -1,0 +1,264 @@
+"""
+What a provider is: a name and a `stream`, or a `ProviderSpec` that `HTTPProvider` runs.
+
+A spec is a description with a few pure functions in it. Keys, retries, limits, deadlines
+and closing are somebody else's business, and `encode_request` could not leak a key if it
+tried: it never sees one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from attrs import evolve, field, frozen
+
+from ..errors import AIChatError, ConfigError
+from ..transport import ChatDecoder, Decoder, Dialect, HTTPRequest, Transport
+from ..types import (
+    DEFAULT_DEADLINES,
+    ChatRequest,
+    Deadlines,
+    ResponseStart,
+    Secret,
+    StreamChunk,
+)
+
+__all__ = [
+    "APIKey",
+    "Auth",
+    "Capability",
+    "Closable",
+    "HTTPProvider",
+    "HealthChecker",
+    "Provider",
+    "ProviderSpec",
+    "bearer",
+    "header",
+]
+
+#: A key, or an async function that fetches one: from a secret manager, or a token that rotates.
+APIKey: TypeAlias = str | Secret | Callable[[], Awaitable[str]]
+#: Puts a key into a request.
+Auth: TypeAlias = Callable[[HTTPRequest, str], HTTPRequest]
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """Whoever answers. Anything with a name and a `stream` is one."""
+
+    @property
+    def name(self) -> str: ...
+
+    def stream(self, request: ChatRequest, /) -> AsyncGenerator[StreamChunk, None]:
+        """
+        Answer *request* in the grammar of `StreamChunk`.
+
+        The caller closes it. Raises `AIChatError` and nothing else.
+        """
+        ...
+
+
+@runtime_checkable
+class HealthChecker(Protocol):
+    """A provider that can tell cheaply whether it is there and the key is good."""
+
+    async def health(self) -> None:
+        """Return if all is well, else raise `AIChatError`."""
+        ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A provider that holds something open."""
+
+    async def aclose(self) -> None:
+        """Give it back; harmless when done twice."""
+        ...
+
+
+class Capability(StrEnum):
+    """What a provider can do, for those who choose one."""
+
+    STREAMING = "streaming"
+    TOOLS = "tools"
+    PARALLEL_TOOLS = "parallel_tools"
+    IMAGES = "images"
+    AUDIO = "audio"
+    DOCUMENTS = "documents"
+    JSON = "json"
+    JSON_SCHEMA = "json_schema"
+    REASONING = "reasoning"
+    CITATIONS = "citations"
+    PROMPT_CACHING = "prompt_caching"
+    EMBEDDINGS = "embeddings"
+    TOKEN_COUNTING = "token_counting"
+    BATCHES = "batches"
+
+
+def bearer(request: HTTPRequest, key: str) -> HTTPRequest:
+    """``Authorization: Bearer …`` (RFC 6750, section 2.1)."""
+    return header("authorization", "Bearer ")(request, key)
+
+
+def header(name: str, prefix: str = "") -> Auth:
+    """Make an `Auth` that puts the key into the header *name*."""
+
+    def auth(request: HTTPRequest, key: str) -> HTTPRequest:
+        return evolve(request, headers={**request.headers, name: prefix + key})
+
+    return auth
+
+
+def _keep(request: HTTPRequest, _: Mapping[str, str]) -> HTTPRequest:
+    return request
+
+
+@frozen(kw_only=True)
+class ProviderSpec:
+    """Everything that aichat needs to know about a provider."""
+
+    #: Unique; what stands before the colon of a model. Lower case, as in ``"openai"``.
+    name: str
+    #: As its makers write it.
+    title: str
+    description: str = ""
+    #: Where its API is documented.
+    docs: str = ""
+
+    #: ``None`` if there is no usual one: the user has to say.
+    base_url: str | None = None
+    #: Environment variables that may hold another base URL; the first one set wins.
+    base_url_env: tuple[str, ...] = ()
+    #: Environment variables that may hold the key; the first one set wins.
+    api_key_env: tuple[str, ...] = ()
+    requires_key: bool = True
+    auth: Auth = bearer
+    headers: Mapping[str, str] = field(factory=dict, hash=False)
+    #: Settings of its own, with their defaults; ``None`` means that the user has to say.
+    settings: Mapping[str, str | None] = field(factory=dict, hash=False)
+    #: Applies the settings to an encoded request: an API version, a deployment.
+    prepare: Callable[[HTTPRequest, Mapping[str, str]], HTTPRequest] = _keep
+
+    encode_request: Callable[[ChatRequest], HTTPRequest]
+    #: Makes the decoder from bytes to events.
+    framing: Callable[[], Decoder[bytes, Any]]
+    #: Makes the decoder from events to chunks.
+    decoder: Callable[[], ChatDecoder[Any]]
+    #: The provider's own words for errors, where the usual ones do not do.
+    error_codes: Mapping[str, type[AIChatError]] = field(factory=dict, hash=False)
+    deadlines: Deadlines = DEFAULT_DEADLINES
+    #: An authenticated request that costs nothing; ``None`` if there is no such thing.
+    health_check: HTTPRequest | None = None
+
+    capabilities: frozenset[Capability] = field(
+        default=frozenset({Capability.STREAMING}), converter=frozenset
+    )
+    #: Some of its models, newest first; not a complete list.
+    models: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", self.name):
+            raise ConfigError(
+                f"The provider name {self.name!r} will not do: lower-case letters, "
+                "digits, '-', '_' and '.', and no colon."
+            )
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the transport needs for reading its answers."""
+        return Dialect(
+            framing=self.framing, decoder=self.decoder, error_codes=self.error_codes
+        )
+
+
+async def reveal(key: APIKey | None) -> str | None:
+    """Get at the text of a key, asking for it if it is a function."""
+    if key is None or isinstance(key, str):
+        return key
+    if isinstance(key, Secret):
+        return key.reveal()
+    value = key()
+    return await value if inspect.isawaitable(value) else value
+
+
+@frozen(kw_only=True)
+class HTTPProvider:
+    """Runs a `ProviderSpec` over a `Transport`. Made by `aichat.connect`."""
+
+    spec: ProviderSpec
+    transport: Transport
+    #: Without a slash at its end, and checked.
+    base_url: str
+    api_key: APIKey | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    settings: Mapping[str, str] = field(factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the spec."""
+        return self.spec.name
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamChunk, None]:
+        """Answer *request*; see `Provider.stream`."""
+        try:
+            wire = await self._address(self.spec.encode_request(request))
+            reads = self.transport.stream(
+                wire,
+                self.spec.dialect,
+                deadlines=request.deadlines,
+                max_retries=request.max_retries,
+            )
+            async with aclosing(reads):
+                introduced = False
+                async for chunks in reads:
+                    if not introduced:
+                        introduced = True
+                        chunks = self._introduce(chunks, wire.warnings)  # noqa: PLW2901
+                    for chunk in chunks:
+                        yield chunk  # noqa: ASYNC119 -- closed by the chain
+        except AIChatError as error:
+            error.note(operation="chat", provider=self.name, model=request.model_name)
+            raise
+
+    async def health(self) -> None:
+        """Return if the provider is there and takes the key, else raise `AIChatError`."""
+        try:
+            if self.spec.health_check is not None:
+                await self.transport.fetch(
+                    await self._address(self.spec.health_check),
+                    error_codes=self.spec.error_codes,
+                )
+        except AIChatError as error:
+            error.note(operation="health", provider=self.name)
+            raise
+
+    async def aclose(self) -> None:
+        """End the streams under way and refuse new ones. The pool is its owner's."""
+        await self.transport.aclose()
+
+    async def _address(self, request: HTTPRequest) -> HTTPRequest:
+        request = self.spec.prepare(request, self.settings)
+        request = evolve(
+            request,
+            base_url=self.base_url,
+            headers={**self.spec.headers, **self.headers, **request.headers},
+        )
+        key = await reveal(self.api_key)
+        return self.spec.auth(request, key) if key else request
+
+    def _introduce(
+        self, chunks: list[StreamChunk], warnings: tuple[str, ...]
+    ) -> list[StreamChunk]:
+        """Make sure that the stream begins with a `ResponseStart` that names us."""
+        match chunks:
+            case [ResponseStart() as start, *rest]:
+                start = evolve(start, provider=self.name, warnings=warnings)
+                return [start, *rest]
+            case _:
+                start = ResponseStart(provider=self.name, warnings=warnings)
+                return [start, *chunks]

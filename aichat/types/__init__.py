@@ -1,0 +1,79 @@
+"""Plain values: messages, requests, chunks, responses. No I/O, no vendor."""
+
+from ._chat import ChatRequest as ChatRequest, ChatResponse as ChatResponse
+from ._chat import Prompt as Prompt
+from ._chunks import (
+    CitationDelta as CitationDelta,
+    PartAdded as PartAdded,
+    PartEnd as PartEnd,
+    ReasoningDelta as ReasoningDelta,
+    RefusalDelta as RefusalDelta,
+    ResponseEnd as ResponseEnd,
+    ResponseStart as ResponseStart,
+    StreamChunk as StreamChunk,
+    TextDelta as TextDelta,
+    ToolCallDelta as ToolCallDelta,
+    UsageUpdate as UsageUpdate,
+    Whole as Whole,
+)
+from ._codec import (
+    JSONError as JSONError,
+    dumps as dumps,
+    loads as loads,
+    loads_exact as loads_exact,
+)
+from ._deadlines import (
+    DEFAULT_DEADLINES as DEFAULT_DEADLINES,
+    Deadlines as Deadlines,
+    Seconds as Seconds,
+)
+from ._fold import (
+    Accumulator as Accumulator,
+    collect as collect,
+    fold as fold,
+    unfold as unfold,
+)
+from ._json import (
+    from_json as from_json,
+    json_converter as json_converter,
+    to_json as to_json,
+)
+from ._messages import (
+    AudioPart as AudioPart,
+    CacheHint as CacheHint,
+    Citation as Citation,
+    Content as Content,
+    DocumentPart as DocumentPart,
+    ImagePart as ImagePart,
+    Message as Message,
+    OpaquePart as OpaquePart,
+    Part as Part,
+    ReasoningPart as ReasoningPart,
+    RefusalPart as RefusalPart,
+    ResultPart as ResultPart,
+    Role as Role,
+    TextPart as TextPart,
+    ToolCallPart as ToolCallPart,
+    ToolResultPart as ToolResultPart,
+    assistant as assistant,
+    parse_arguments as parse_arguments,
+    system as system,
+    tool_result as tool_result,
+    user as user,
+)
+from ._options import (
+    Effort as Effort,
+    OnUnsupported as OnUnsupported,
+    RequestOptions as RequestOptions,
+    ResponseFormat as ResponseFormat,
+    Tool as Tool,
+    ToolChoice as ToolChoice,
+    json_schema as json_schema,
+)
+from ._secret import Secret as Secret
+from ._usage import FinishReason as FinishReason, Usage as Usage
+from ._values import (
+    UNSET as UNSET,
+    ProviderState as ProviderState,
+    Unset as Unset,
+)
