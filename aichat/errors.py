@@ -177,8 +177,9 @@ class AIChatError(Exception):
 
     def __str__(self) -> str:
         who = ":".join(filter(None, (self.provider, self.model)))
-        status = f" [{self.status}]" if self.status else ""
-        return f"{who}{status}: {self.message}" if who or status else self.message
+        status = f"[{self.status}]" if self.status else ""
+        where = " ".join(filter(None, (who, status)))
+        return f"{where}: {self.message}" if where else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.message, self.__dict__))
@@ -187,7 +188,9 @@ class AIChatError(Exception):
 def _rebuild(
     cls: type[AIChatError], message: str, facts: dict[str, Any]
 ) -> AIChatError:
-    error = cls(message)
+    # Past `__init__`, which would cut a message that has been cut already, and which a
+    # subclass elsewhere may have given other parameters.
+    error = cls.__new__(cls, message)
     error.__dict__.update(facts)
     return error
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -118,6 +118,10 @@ def _keep(request: HTTPRequest, _: Mapping[str, str]) -> HTTPRequest:
     return request
 
 
+def _to_capabilities(value: Iterable[Capability]) -> frozenset[Capability]:
+    return frozenset(value)
+
+
 @frozen(kw_only=True)
 class ProviderSpec:
     """Everything that aichat needs to know about a provider."""
@@ -156,7 +160,7 @@ class ProviderSpec:
     health_check: HTTPRequest | None = None
 
     capabilities: frozenset[Capability] = field(
-        default=frozenset({Capability.STREAMING}), converter=frozenset
+        default=frozenset({Capability.STREAMING}), converter=_to_capabilities
     )
     #: Some of its models, newest first; not a complete list.
     models: tuple[str, ...] = ()
@@ -242,12 +246,13 @@ class HTTPProvider:
         await self.transport.aclose()
 
     async def _address(self, request: HTTPRequest) -> HTTPRequest:
-        request = self.spec.prepare(request, self.settings)
         request = evolve(
             request,
             base_url=self.base_url,
             headers={**self.spec.headers, **self.headers, **request.headers},
         )
+        # After the address is known: it may have to be completed.
+        request = self.spec.prepare(request, self.settings)
         key = await reveal(self.api_key)
         return self.spec.auth(request, key) if key else request
 

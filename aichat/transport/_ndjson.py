@@ -94,10 +94,10 @@ class NDJSONDecoder:
         return size <= self._max_line
 
     def _overflow(self, lines: list[bytes]) -> list[bytes]:
-        """Give up on the stream: let go of what is in hand, then raise or hand up."""
+        """Let go of what is in hand; raise, unless *lines* must come out first."""
         self._passed = True
         self._line.clear()
-        return lines or self.flush()
+        return lines or self.flush()  # which raises
 
     def _too_large(self) -> ResponseTooLargeError:
         return ResponseTooLargeError(

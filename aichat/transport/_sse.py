@@ -132,19 +132,17 @@ class SSEDecoder:
             # rules below would make the same event out of it and leave nothing in hand
             # after it. Anything else is left to them, from the same place.
             if short and self._fresh:
-                start, type = at, ""
+                start, name = at, ""
                 has_data = data.startswith(b"data: ", at)
                 if not has_data and data.startswith(b"event: ", at):
                     start = data.find(b"\n", at) + 1 or size
-                    type = data[at + 7 : start - 1].decode("utf-8", "replace")
+                    name = data[at + 7 : start - 1].decode("utf-8", "replace")
                     has_data = data.startswith(b"data: ", start)
                 if has_data:
                     end = data.find(b"\n", start) + 1
                     if 0 < end < size and data[end] == _LF:
                         raw = data[start + 6 : end - 1]
-                        events.append(
-                            ServerSentEvent(raw, type or "message", self._id)
-                        )
+                        events.append(ServerSentEvent(raw, name or "message", self._id))
                         at = end + 1
                         continue
 
@@ -265,13 +263,13 @@ class SSEDecoder:
         """Do what an empty line asks for."""
         self._fresh = True
         self.last_event_id = self._id
-        type, self._type = self._type, ""
+        name, self._type = self._type, ""
         if not self._data:
             return None
         self._data.pop()  # the LF after the last line
         raw = bytes(self._data)
         self._data.clear()
-        return ServerSentEvent(raw, type or "message", self._id)
+        return ServerSentEvent(raw, name or "message", self._id)
 
     def _fits(self, line: bytes | bytearray, *, ended: bool) -> bool:
         """
@@ -295,13 +293,11 @@ class SSEDecoder:
         return False
 
     def _overflow(self, events: list[ServerSentEvent]) -> list[ServerSentEvent]:
-        """Give up on the stream: let go of what is in hand, then raise or hand up."""
+        """Let go of what is in hand; raise, unless *events* must come out first."""
         self._line.clear()
         self._data.clear()
         self._unsettled = True
-        if events:
-            return events
-        return self.flush()
+        return events or self.flush()  # which raises
 
     def _too_large(self, limit: str) -> ResponseTooLargeError:
         if limit == "max_line":

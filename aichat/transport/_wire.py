@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
 from ..types import StreamChunk
 
-__all__ = ["ChatDecoder", "Decoder", "HTTPRequest", "HTTPResponse"]
+__all__ = ["ChatDecoder", "Decoder", "HTTPRequest", "HTTPResponse", "Phase", "Send"]
+
+#: What a call may be waiting for; `Deadlines` has a limit for each.
+Phase: TypeAlias = Literal["pool", "connect", "first_byte", "idle", "stall", "total"]
 
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
@@ -64,6 +67,13 @@ class HTTPResponse(Protocol):
         Harmless after the end of the body, when the connection is back in the pool.
         """
         ...
+
+
+#: One trip: from a request to an answer whose headers have come. The second argument is told
+#: which phase begins, *pool*, *connect* and *first_byte*; who has no such phases ignores it.
+Send: TypeAlias = Callable[
+    [HTTPRequest, Callable[[Phase], None]], Awaitable[HTTPResponse]
+]
 
 
 class Decoder(Protocol[In_contra, Out_co]):

@@ -1,7 +1,10 @@
 """Plain values: messages, requests, chunks, responses. No I/O, no vendor."""
 
-from ._chat import ChatRequest as ChatRequest, ChatResponse as ChatResponse
-from ._chat import Prompt as Prompt
+from ._chat import (
+    ChatRequest as ChatRequest,
+    ChatResponse as ChatResponse,
+    Prompt as Prompt,
+)
 from ._chunks import (
     CitationDelta as CitationDelta,
     PartAdded as PartAdded,

@@ -99,6 +99,27 @@ def _whole(low: int, high: float = math.inf) -> Callable[..., None]:
     return check
 
 
+def _one_of(*values: str) -> Callable[..., None]:
+    """Make a validator for one of *values*, or ``None``."""
+
+    def check(_: object, attribute: Attribute[Any], value: str | None) -> None:
+        if value is not None and value not in values:
+            wanted = ", ".join(map(repr, values))
+            _refuse(f"{attribute.name} must be {wanted} or None, got {value!r}.")
+
+    return check
+
+
+def _a(kind: type) -> Callable[..., None]:
+    """Make a validator for a *kind*, or ``None`` where that is the default."""
+
+    def check(_: object, attribute: Attribute[Any], value: object) -> None:
+        if not isinstance(value, kind) and (value is not None or kind is str):
+            _refuse(f"{attribute.name} must be a {kind.__name__}, got {value!r}.")
+
+    return check
+
+
 @frozen
 class ChatRequest:
     """
@@ -115,7 +136,7 @@ class ChatRequest:
 
     messages: tuple[Message, ...] = field(converter=_to_messages)
     #: ``"provider:name"``; a bare name belongs to the client's default provider.
-    model: str = ""
+    model: str = field(default="", validator=_a(str))
 
     # -- how the answer is drawn -----------------------------------------------------
     #: Tokens that may be generated, reasoning included.
@@ -147,12 +168,12 @@ class ChatRequest:
     # -- tools and form --------------------------------------------------------------
     tools: tuple[Tool, ...] = field(default=(), kw_only=True, converter=_to_tools)
     tool_choice: ToolChoice | None = field(
-        default=None, kw_only=True, converter=_to_choice
+        default=None, kw_only=True, converter=_to_choice, validator=_a(ToolChoice)
     )
     #: False: at most one call per answer.
     parallel_tool_calls: bool | None = field(default=None, kw_only=True)
     response_format: ResponseFormat | None = field(
-        default=None, kw_only=True, converter=_to_format
+        default=None, kw_only=True, converter=_to_format, validator=_a(ResponseFormat)
     )
 
     # -- thinking --------------------------------------------------------------------
@@ -166,7 +187,7 @@ class ChatRequest:
     #: Whether to show what was thought, where the provider leaves the choice.
     include_reasoning: bool | None = field(default=None, kw_only=True)
     verbosity: Literal["low", "medium", "high"] | None = field(
-        default=None, kw_only=True
+        default=None, kw_only=True, validator=_one_of("low", "medium", "high")
     )
 
     # -- for the provider's books ----------------------------------------------------
@@ -179,9 +200,11 @@ class ChatRequest:
     #: Whether the provider may keep the conversation.
     store: bool | None = field(default=None, kw_only=True)
     #: What to do with a prompt that does not fit.
-    truncation: Literal["auto", "disabled"] | None = field(default=None, kw_only=True)
+    truncation: Literal["auto", "disabled"] | None = field(
+        default=None, kw_only=True, validator=_one_of("auto", "disabled")
+    )
     #: Cache the prompt as far as the provider thinks best.
-    cache: CacheHint | None = field(default=None, kw_only=True)
+    cache: CacheHint | None = field(default=None, kw_only=True, validator=_a(CacheHint))
     #: Requests with the same key share a cache, where the provider asks for one.
     cache_key: str | None = field(default=None, kw_only=True)
 
@@ -190,9 +213,11 @@ class ChatRequest:
     prefill: bool = field(default=False, kw_only=True)
     #: For options that the model does not take. ``None``: warn about sampling, raise for
     #: what changes the meaning.
-    on_unsupported: OnUnsupported | None = field(default=None, kw_only=True)
+    on_unsupported: OnUnsupported | None = field(
+        default=None, kw_only=True, validator=_one_of("warn", "raise", "ignore")
+    )
     deadlines: Deadlines | None = field(
-        default=None, kw_only=True, converter=_to_deadlines
+        default=None, kw_only=True, converter=_to_deadlines, validator=_a(Deadlines)
     )
     #: How many further attempts; ``None``: as the client has it.
     max_retries: int | None = field(default=None, kw_only=True, validator=_whole(0))
@@ -204,16 +229,19 @@ class ChatRequest:
         check_conversation(self.messages, prefill=self.prefill)
         if self.n not in (None, 1):
             _refuse(f"n={self.n}: a stream is one answer. Send the request n times.")
-        if self.on_unsupported not in (None, "warn", "raise", "ignore"):
-            _refuse(
-                "on_unsupported must be 'warn', 'raise', 'ignore' or None, "
-                f"got {self.on_unsupported!r}."
-            )
         if not all(self.stop):
             _refuse("stop holds an empty text, which would end every answer at once.")
+        for name, extras in self.provider_options.items():
+            if not isinstance(extras, Mapping):
+                _refuse(
+                    f"provider_options[{name!r}] must be a mapping, got {extras!r}."
+                )
         self._check_tools()
 
     def _check_tools(self) -> None:
+        for tool in self.tools:
+            if not isinstance(tool, Tool):
+                _refuse(f"tools must hold Tools, got a {type(tool).__name__}.")
         names = [tool.name for tool in self.tools]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

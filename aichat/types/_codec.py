@@ -9,7 +9,7 @@ what must not change.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
@@ -42,6 +42,10 @@ def loads(data: bytes | str) -> Any:
 def loads_exact(data: bytes | str) -> Any:
     """Read JSON, slower, keeping whole numbers of any size. Raises `JSONError`."""
     try:
-        return json.loads(data)
+        return json.loads(data, parse_constant=_no_constant)
     except RecursionError:
         raise JSONError("nested too deeply") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise JSONError(f"{name} is not JSON")

@@ -78,7 +78,9 @@ def check_conversation(messages: Sequence[Message], *, prefill: bool) -> None:
 def _check_message(index: int, message: object) -> None:
     if not isinstance(message, Message):
         kind = type(message).__name__
-        _refuse(index, f"is a {kind}, not a Message: use system(), user(), assistant().")
+        _refuse(
+            index, f"is a {kind}, not a Message: use system(), user(), assistant()."
+        )
     if not message.content:
         _refuse(index, f"({message.role}) has no content.")
     allowed = _MAY_HOLD[message.role]
@@ -106,7 +108,7 @@ def _close_calls(index: int, message: Message, open_calls: dict[str, str]) -> No
 
 
 def _unanswered(open_calls: Mapping[str, str], where: str) -> NoReturn:
-    calls = ", ".join(f"{name} ({id})" for id, name in open_calls.items())
+    calls = ", ".join(f"{name} ({key})" for key, name in open_calls.items())
     raise InvalidRequestError(
         f"Every tool call needs its result {where}. Unanswered: {calls}. "
         "Add tool_result(call, …) messages.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 from attrs import Attribute, evolve, field, fields, frozen
@@ -12,22 +13,18 @@ from ._values import UNSET, Unset, UnsetType, is_number
 __all__ = ["DEFAULT_DEADLINES", "Deadlines", "Seconds"]
 
 #: Seconds; ``None`` for no limit; `UNSET` for whatever applies otherwise.
-Seconds: TypeAlias = float | None | UnsetType
+Seconds: TypeAlias = float | UnsetType | None
 
 
 def _check(_: Deadlines, attribute: Attribute[Any], value: Seconds) -> None:
     if isinstance(value, Unset) or value is None:
         return
-    # `not (>)` rather than `<=`, so that NaN is refused as well.
-    if not (is_number(value) and value > 0):
+    # NaN fails every comparison. Infinity has a name already, and no form in JSON.
+    if not (is_number(value) and 0 < value < math.inf):
         raise ConfigError(
             f"Deadlines.{attribute.name} must be a number of seconds above 0, "
             f"or None for no limit; got {value!r}."
         )
-
-
-def _phase() -> Any:
-    return field(default=UNSET, validator=_check)
 
 
 @frozen(kw_only=True)
@@ -40,17 +37,17 @@ class Deadlines:
     """
 
     #: Waiting for a connection from the pool, or for a permit of the limiter.
-    pool: Seconds = _phase()
+    pool: Seconds = field(default=UNSET, validator=_check)
     #: Name resolution, TCP and TLS.
-    connect: Seconds = _phase()
+    connect: Seconds = field(default=UNSET, validator=_check)
     #: Until the body of the answer begins.
-    first_byte: Seconds = _phase()
+    first_byte: Seconds = field(default=UNSET, validator=_check)
     #: No byte at all.
-    idle: Seconds = _phase()
+    idle: Seconds = field(default=UNSET, validator=_check)
     #: Bytes, but nothing in them other than keep-alives.
-    stall: Seconds = _phase()
+    stall: Seconds = field(default=UNSET, validator=_check)
     #: The whole call: waiting, attempts, backoff and the answer.
-    total: Seconds = _phase()
+    total: Seconds = field(default=UNSET, validator=_check)
 
     @classmethod
     def of(cls, timeout: float | None) -> Deadlines:

@@ -8,10 +8,9 @@ depend on how the network cut the bytes.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Iterator
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, assert_never
 
 from attrs import define, evolve, field
-from typing_extensions import assert_never
 
 from ..errors import StreamInterruptedError
 from ._chat import ChatResponse

@@ -52,6 +52,14 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
+def _to_role(value: Role | str) -> Role:
+    try:
+        return Role(value)
+    except ValueError:
+        roles = ", ".join(Role)
+        _refuse(f"A role is one of {roles}; got {value!r}.")
+
+
 @frozen
 class CacheHint:
     """
@@ -196,7 +204,9 @@ class ToolCallPart:
         Raises `InvalidRequestError` for a call that is `invalid`.
         """
         if self.invalid is not None:
-            _refuse(f"The call of {self.name!r} has no usable arguments: {self.invalid}")
+            _refuse(
+                f"The call of {self.name!r} has no usable arguments: {self.invalid}"
+            )
         return parse_arguments(self.arguments)
 
 
@@ -214,7 +224,7 @@ def parse_arguments(text: str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
-        raise ValueError(f"not a JSON object but {type(value).__name__}")  # noqa: TRY004
+        raise ValueError(f"not a JSON object but {type(value).__name__}")
     return value
 
 
@@ -283,6 +293,8 @@ def _to_content(value: Content) -> tuple[Part, ...]:
         return (TextPart(value),) if value else ()
     if isinstance(value, Part):
         return (value,)
+    if isinstance(value, Mapping):
+        _refuse("A message holds text and parts such as TextPart(…), not a mapping.")
     return tuple(TextPart(p) if isinstance(p, str) else p for p in value)
 
 
@@ -295,7 +307,7 @@ class Message:
     'What is this?'
     """
 
-    role: Role = field(converter=Role)
+    role: Role = field(converter=_to_role)
     content: tuple[Part, ...] = field(default=(), converter=_to_content)
     #: Who speaks, where several share a role. Not every provider knows it.
     name: str | None = field(default=None, kw_only=True)
@@ -363,7 +375,9 @@ def sniff_media_type(data: bytes) -> str | None:
     if data[:4] == b"RIFF":
         kinds = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
         return kinds.get(bytes(data[8:12]))
-    return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
+    return next(
+        (kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None
+    )
 
 
 def _refuse(message: str) -> NoReturn:

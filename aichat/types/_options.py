@@ -163,9 +163,7 @@ class RequestOptions(TypedDict, total=False):
     tools: Iterable[Tool]
     tool_choice: ToolChoice | Literal["auto", "none", "required"] | None
     parallel_tool_calls: bool | None
-    response_format: (
-        ResponseFormat | Literal["text", "json"] | Mapping[str, Any] | None
-    )
+    response_format: ResponseFormat | Literal["text", "json"] | Mapping[str, Any] | None
     reasoning_effort: (
         Effort
         | Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]

@@ -24,7 +24,15 @@ else:
 
     chunk = partial(define, unsafe_hash=True)
 
-__all__ = ["UNSET", "JSONObject", "ProviderState", "Unset", "chunk", "frozen_mapping", "is_number"]
+__all__ = [
+    "UNSET",
+    "JSONObject",
+    "ProviderState",
+    "Unset",
+    "chunk",
+    "frozen_mapping",
+    "is_number",
+]
 
 #: A JSON object as `orjson` reads it.
 JSONObject: TypeAlias = Mapping[str, Any]

@@ -1,0 +1,279 @@
+"""The front desk: builds requests, sends them on their way, folds what comes back."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, Unpack, final
+
+import anyio
+from attrs import evolve, fields, frozen
+
+from ._builder import RequestBuilder
+from ._config import ClientConfig
+from ._connect import Directory
+from ._registry import Registry
+from ._stream import ChatStream
+from .errors import AIChatError, ClosedError, ConfigError, InvalidRequestError
+from .middleware import Middleware, compose
+from .providers import Closable, HealthChecker, Provider
+from .types import (
+    ChatRequest,
+    ChatResponse,
+    Deadlines,
+    Prompt,
+    RequestOptions,
+    StreamChunk,
+)
+
+__all__ = ["Client", "Health"]
+
+
+@frozen(kw_only=True)
+class Health:
+    """How a provider is."""
+
+    #: ``None``: it has no way to tell.
+    ok: bool | None
+    #: Seconds that it took to find out.
+    latency: float
+    error: AIChatError | None = None
+
+
+@final
+class Client:
+    """
+    Talks to language models, through any number of providers.
+
+    Making one touches neither the network nor an event loop; a web application may do it
+    at import. The connection pool opens with the first request, in the running loop. The
+    client may be used by several loops, one after the other or in threads of their own.
+
+    Whoever makes a client closes it, with ``async with`` or `aclose`.
+
+    >>> from aichat.testing import FakeProvider, reply
+    >>> client = Client({"fake": FakeProvider([reply("Hello!")])}, model="fake:any")
+    >>> async def main() -> None:
+    ...     async with client:
+    ...         print((await client.complete("Say hello.")).text)
+    >>> anyio.run(main)
+    Hello!
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        *,
+        model: str | None = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
+        """
+        Bundle *providers*; the model of a request names one of them.
+
+        *model* is the default. Its provider, or else the first of *providers*, is the one
+        that bare model names belong to. The first of *middleware* is the outermost.
+        """
+        if not providers:
+            raise ConfigError("A client needs at least one provider.")
+        self._providers = providers
+        self._middleware = tuple(middleware)
+        self._handler = compose(self._middleware, self._dispatch)
+        self._closed = False
+        self._default_provider = next(iter(providers))
+        self._model = self._address(model) if model else None
+        if self._model:
+            self._default_provider = self._model.partition(":")[0]
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        middleware: Sequence[Middleware] = (),
+        registry: Registry | None = None,
+        **settings: Any,
+    ) -> Client:
+        """
+        Configure a client from ``AI_PROVIDER``, ``AI_API_KEY`` and the like.
+
+        *settings* are fields of `ClientConfig` and win over the environment. Models of
+        other providers work as well if their own key variables are set. Raises
+        `ConfigError`.
+        """
+        config = ClientConfig.from_env(environ, **settings)
+        return cls.from_config(
+            config, middleware=middleware, registry=registry, environ=environ
+        )
+
+    @classmethod
+    def from_config(
+        cls,
+        config: ClientConfig,
+        *,
+        middleware: Sequence[Middleware] = (),
+        registry: Registry | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> Client:
+        """Make a client after *config*. Raises `ConfigError`."""
+        directory = Directory(config, registry or Registry(), environ)
+        return cls(directory, model=config.model, middleware=middleware)
+
+    @classmethod
+    def with_provider(cls, provider: Provider, *, model: str | None = None) -> Client:
+        """Make a client of a single provider, under the provider's own name."""
+        return cls({provider.name: provider}, model=model)
+
+    def use(self, *middleware: Middleware) -> Client:
+        """
+        Return a client that has *middleware* around everything that this one does.
+
+        Each one wraps what was there before it, so the last one named is the outermost.
+        Both clients share their providers: closing one closes both.
+        """
+        return Client(
+            self._providers,
+            model=self._model,
+            middleware=(*reversed(middleware), *self._middleware),
+        )
+
+    def stream(
+        self, prompt: Prompt, /, **options: Unpack[RequestOptions]
+    ) -> ChatStream:
+        """
+        Ask, and get the answer chunk by chunk. Nothing is sent before the first pull.
+
+        *options* are the fields of `ChatRequest`; ``timeout=30`` is short for deadlines.
+        Raises `InvalidRequestError` at once for a request that makes no sense; the stream
+        raises `AIChatError`.
+        """
+        return ChatStream(self._handler, self._request(prompt, dict(options)))
+
+    async def complete(
+        self, prompt: Prompt, /, **options: Unpack[RequestOptions]
+    ) -> ChatResponse:
+        """Ask, and await the whole answer: the fold of `stream`. Raises `AIChatError`."""
+        return await self.stream(prompt, **options).response()
+
+    def request(self) -> RequestBuilder:
+        """Begin a request that is said step by step."""
+        return RequestBuilder(self.stream)
+
+    async def health(self, *names: str) -> dict[str, Health]:
+        """
+        Ask each provider whether it is there and takes the key, all at the same time.
+
+        Without *names*: the providers that this client was given, or has used so far.
+        """
+        found: dict[str, Health] = {}
+
+        async def check(name: str, provider: Provider) -> None:
+            found[name] = await _health(provider)
+
+        async with anyio.create_task_group() as group:
+            for name in names or tuple(self._providers):
+                group.start_soon(check, name, self._provider(name))
+        return {name: found[name] for name in names or tuple(self._providers)}
+
+    async def aclose(self) -> None:
+        """
+        Refuse new calls, end the streams under way with `ClosedError`, and free the pool.
+
+        Harmless when done twice.
+        """
+        self._closed = True
+        for provider in tuple(self._providers.values()):
+            if isinstance(provider, Closable):
+                await provider.aclose()
+        if isinstance(self._providers, Directory):
+            await self._providers.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        names = ", ".join(self._providers)
+        return f"<Client of {names}{' (closed)' if self._closed else ''}>"
+
+    def _dispatch(self, request: ChatRequest) -> AsyncGenerator[StreamChunk, None]:
+        """Let the provider that the model names answer: the innermost handler."""
+        if self._closed:
+            raise ClosedError("This client is closed.", operation="chat")
+        request = evolve(request, model=self._address(request.model))
+        return self._provider(request.provider_name or "").stream(request)
+
+    def _provider(self, name: str) -> Provider:
+        try:
+            return self._providers[name]
+        except KeyError:
+            known = ", ".join(self._providers)
+            raise InvalidRequestError(
+                f"There is no provider {name!r} here, only: {known}.", operation="chat"
+            ) from None
+
+    def _address(self, model: str) -> str:
+        """Complete a bare model name with the provider that it belongs to."""
+        return model if ":" in model else f"{self._default_provider}:{model}"
+
+    def _request(self, prompt: Prompt, options: dict[str, Any]) -> ChatRequest:
+        _check_names(options)
+        if "timeout" in options:
+            timeout = Deadlines.of(options.pop("timeout"))
+            options["deadlines"] = _over(options.get("deadlines"), timeout)
+        if isinstance(prompt, ChatRequest):
+            request = evolve(prompt, **options) if options else prompt
+        else:
+            request = ChatRequest(prompt, **options)
+        model = request.model or self._model
+        if not model:
+            raise InvalidRequestError(
+                "No model is named: pass model='provider:name', or set AI_MODEL.",
+                operation="chat",
+            )
+        model = self._address(model)
+        return request if model == request.model else evolve(request, model=model)
+
+
+def _over(deadlines: Deadlines | float | None, timeout: Deadlines) -> Deadlines:
+    if isinstance(deadlines, (int, float)):
+        deadlines = Deadlines.of(deadlines)
+    return deadlines.over(timeout) if deadlines else timeout
+
+
+_NAMES: frozenset[str] = frozenset(
+    {f.name for f in fields(ChatRequest)} - {"messages"} | {"timeout"}
+)
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name not in _NAMES:
+            close = difflib.get_close_matches(name, _NAMES, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise TypeError(
+                f"There is no option {name!r}.{hint} What only one provider knows goes "
+                "into provider_options={'provider': {…}}."
+            )
+
+
+async def _health(provider: Provider) -> Health:
+    began = time.perf_counter()
+    if not isinstance(provider, HealthChecker):
+        return Health(ok=None, latency=0.0)
+    try:
+        await provider.health()
+    except AIChatError as error:
+        return Health(ok=False, latency=time.perf_counter() - began, error=error)
+    return Health(ok=True, latency=time.perf_counter() - began)
+
+

@@ -1,0 +1,116 @@
+"""What can be wrong with a value of a configuration, in words that go on after its name."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from .errors import ConfigError
+from .transport import check_base_url, check_headers
+from .types import Secret
+
+__all__ = ["bad_key", "complaints"]
+
+_Check: TypeAlias = Callable[[Any], str | None]
+
+
+def _number(low: float, what: str, *, above: bool = False) -> _Check:
+    def check(value: Any) -> str | None:
+        fits = (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and (low < value if above else low <= value)
+            and value < math.inf
+        )
+        return None if fits else f"must be {what}, got {value!r}"
+
+    return check
+
+
+def _whole(low: int) -> _Check:
+    def check(value: Any) -> str | None:
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= low
+        return (
+            None if fits else f"must be a whole number of {low} or more, got {value!r}"
+        )
+
+    return check
+
+
+def _a(kind: type, what: str) -> _Check:
+    # It does not show the value, which may belong elsewhere and be secret there.
+    return lambda value: None if isinstance(value, kind) else f"must be {what}"
+
+
+def _bad_provider(value: Any) -> str | None:
+    if isinstance(value, str) and re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", value):
+        return None
+    return f"{value!r} is no name of a provider, such as openai or anthropic"
+
+
+def bad_key(value: Any) -> str | None:
+    if callable(value):
+        return None
+    if not isinstance(value, Secret):
+        return "must be text, a Secret, or an async function"
+    key = value.reveal()
+    if not (key and key.isascii() and key.isprintable()):
+        return "is empty, or holds a line end, a control character or a non-ASCII one"
+    return None
+
+
+def _bad_base_url(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return "must be text"
+    try:
+        check_base_url(value)
+    except ConfigError as error:
+        return error.message
+    return None
+
+
+def _bad_pairs(value: Any) -> str | None:
+    if not isinstance(value, Mapping):
+        return "must be a table of names and values"
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            return f"the value of {name!r} must be text"
+    return None
+
+
+def _bad_headers(value: Any) -> str | None:
+    if what := _bad_pairs(value):
+        return what
+    try:
+        check_headers(value)
+    except ConfigError as error:
+        return error.message
+    return None
+
+
+_seconds = _number(0, "a number of seconds above 0", above=True)
+
+#: What is said about `None` is in `
+_MAY_BE_NONE: Final = frozenset({
+    "api_key",
+    "base_url",
+    "model",
+    "timeout",
+    "deadlines",
+    "rate_limit",
+    "ca_file",
+    "max_connections",
+})
+
+
+def complaints(values: Mapping[str, Any]) -> dict[str, str]:
+    """Everything that is wrong with *values*, which need not be all of them, by name."""
+    found: dict[str, str] = {}
+    for name, check in _CHECKS.items():
+        if name in values and not (values[name] is None and name in _MAY_BE_NONE):
+            what = check(values[name])
+            if what is not None:
+                found[name] = what
+    return found

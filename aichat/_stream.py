@@ -1,0 +1,221 @@
+"""What `Client.stream` returns."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import aclosing
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
+from typing import Any, Self, final
+
+from attrs import define, field
+
+from .errors import AIChatError, StreamClosedError
+from .middleware import Handler
+from .types import Accumulator, ChatRequest, ChatResponse, StreamChunk, TextDelta
+
+__all__ = ["ChatStream"]
+
+
+@final
+class ChatStream:
+    """
+    An answer that arrives chunk by chunk. Nothing is sent before the first one is asked for.
+
+    It is an async iterator and a context manager. Leaving the ``async with``, or closing
+    it, releases the connection at once; so does a ``break`` out of a plain ``async for``
+    when nothing else refers to the stream. It can be read once::
+
+        async with client.stream("Count to a million.") as stream:
+            async for chunk in stream:
+                if enough(chunk):
+                    break
+    """
+
+    __slots__ = ("__weakref__", "_chunks", "_record", "request")
+
+    def __init__(self, handler: Handler, request: ChatRequest) -> None:
+        #: What was asked, as the middleware will see it.
+        self.request = request
+        self._record = _Record()
+        # The generator must not refer to us: a cycle would put off its closing until the
+        # garbage collector comes by.
+        self._chunks = _recorded(handler, request, self._record)
+
+    def __aiter__(self) -> AsyncIterator[StreamChunk]:
+        if self._record.done:
+            raise StreamClosedError(
+                "This stream has been read or closed. Its response() is still there; "
+                "for another answer, call stream() again."
+            )
+        # The generator itself: `async for` then pulls without coming by here.
+        return self._chunks
+
+    def __anext__(self) -> Awaitable[StreamChunk]:
+        return self._chunks.__anext__()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def text(self) -> AsyncGenerator[str, None]:
+        """Yield only the visible text, and close the stream at the end."""
+        async with self:
+            async for chunk in self:
+                if isinstance(chunk, TextDelta):
+                    yield chunk.text  # noqa: ASYNC119 -- holding the stream is the point
+
+    async def response(self) -> ChatResponse:
+        """
+        Read what is left and return what the whole stream folds to.
+
+        Raises the error that the stream ended with, and `StreamClosedError` with what had
+        arrived if it was left early.
+        """
+        record = self._record
+        if not record.done:
+            async with self:
+                async for _ in self:
+                    pass
+        if record.error is not None:
+            raise record.error
+        if not record.complete:
+            raise StreamClosedError(
+                "The stream was closed before its end.", partial=record.fold()
+            )
+        return record.fold()
+
+    def partial(self) -> ChatResponse:
+        """What has arrived so far; its `finish_reason` is ``None`` before the end."""
+        return self._record.fold()
+
+    async def aclose(self) -> None:
+        """
+        Release the connection. Harmless when done twice or after the end.
+
+        Another task that is waiting for a chunk gets a `StreamClosedError`.
+        """
+        reader = task_inside(self._chunks) if self._chunks.ag_running else None
+        if reader is not None:
+            await self._record.interrupt(reader)
+        else:
+            await self._chunks.aclose()
+            self._record.leave()
+
+
+@define(eq=False)
+class _Record:
+    """What is known of a stream; shared by the `ChatStream` and its generator."""
+
+    chunks: list[StreamChunk] = field(factory=list)
+    #: Nothing more will come.
+    done: bool = False
+    #: It came to its proper end.
+    complete: bool = False
+    error: Exception | None = None
+    #: While another task closes the stream: who reads it, and how often it was cancelled
+    #: before.
+    reader: asyncio.Task[Any] | None = None
+    cancelling: int = 0
+    _left: asyncio.Event = field(factory=asyncio.Event)
+    _folded: ChatResponse | None = None
+
+    def fold(self) -> ChatResponse:
+        """Fold what there is; folding costs nothing while chunks fly by."""
+        if self._folded is None or not self.done:
+            so_far = Accumulator()
+            for chunk in self.chunks:
+                so_far.add(chunk)
+            self._folded = so_far.response()
+        return self._folded
+
+    async def interrupt(self, reader: asyncio.Task[Any]) -> None:
+        """
+        Make *reader* leave the generator, which only it can do, and wait until it has.
+
+        It works like `asyncio.timeout`: a cancellation that is taken back where it arrives.
+        """
+        if self.reader is None:
+            self.reader, self.cancelling = reader, reader.cancelling()
+            reader.cancel()
+        await self._left.wait()
+
+    def interrupted(self) -> bool:
+        """Whether a cancellation that arrives is ours, and ours alone; takes it back."""
+        return self.reader is not None and self.reader.uncancel() <= self.cancelling
+
+    def leave(self) -> None:
+        """Nothing more will come."""
+        self.done = True
+        self._left.set()
+
+
+async def _recorded(
+    handler: Handler, request: ChatRequest, record: _Record
+) -> AsyncGenerator[StreamChunk, None]:
+    """Pass the chunks on, and keep them."""
+    keep = record.chunks.append
+    try:
+        async with aclosing(handler(request)) as chunks:
+            async for chunk in chunks:
+                keep(chunk)
+                yield chunk  # noqa: ASYNC119 -- closed by the chain
+        record.complete = True
+    except asyncio.CancelledError:
+        if not record.interrupted():
+            raise
+        record.error = StreamClosedError(
+            "The stream was closed by another task.", partial=record.fold()
+        )
+        raise record.error from None
+    except Exception as error:
+        if isinstance(error, AIChatError) and error.partial is None:
+            error.partial = record.fold()
+        record.error = error
+        raise
+    finally:
+        record.leave()
+
+
+_AWAITING = (CoroutineType, AsyncGeneratorType, GeneratorType, Awaitable)
+
+
+def task_inside(generator: AsyncGenerator[Any, None]) -> asyncio.Task[Any] | None:
+    """
+    Find the task that is suspended within *generator*, if there is one in this loop.
+
+    Asking for the current task with every chunk would cost as much as decoding one does,
+    so we look for it when somebody really closes a stream from elsewhere.
+    """
+    tasks = asyncio.all_tasks()
+    return next((t for t in tasks if generator in _awaited(t.get_coro())), None)
+
+
+def _awaited(awaiting: object) -> list[object]:
+    """Everything that *awaiting* stands on, down to what it waits for."""
+    chain: list[object] = []
+    while awaiting is not None and awaiting not in chain:
+        chain.append(awaiting)
+        match awaiting:
+            case CoroutineType():
+                awaiting = awaiting.cr_await
+            case AsyncGeneratorType():
+                awaiting = awaiting.ag_await
+            case GeneratorType():
+                awaiting = awaiting.gi_yieldfrom
+            case asyncio.Future():
+                awaiting = None
+            case _:
+                # What `__anext__` and `__await__` return holds its generator, but has no
+                # name for it.
+                held = gc.get_referents(awaiting)
+                awaiting = next((h for h in held if isinstance(h, _AWAITING)), None)
+    return chain

@@ -1,0 +1,146 @@
+"""What a command reads and writes: answers to stdout, everything about them to stderr."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TextIO
+
+from attrs import field, frozen
+
+from ..errors import ConfigError
+
+__all__ = ["Console", "one_line"]
+
+#: What could move the cursor, retitle the window or worse: C0 without tab and line feed, and C1.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+#: Somebody who waits longer than this, in seconds, for a pipe wants to know what for.
+_PATIENCE = 1.0
+
+
+@frozen(eq=False)
+class Console:
+    """
+    Three streams and the environment; tests bring their own.
+
+    Writing raises `BrokenPipeError` when nobody reads any more.
+    """
+
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+    environ: Mapping[str, str] = field(repr=False)
+    patience: float = _PATIENCE
+    #: Those whose last line has been begun and not ended.
+    _begun: list[TextIO] = field(factory=list, init=False, repr=False)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody types."""
+        return self.stdin.isatty()
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody reads the answer as it comes."""
+        return self.stdout.isatty()
+
+    # -- reading -----------------------------------------------------------------------
+
+    def piped(self) -> str:
+        """Everything that was piped in; nothing if stdin is a terminal."""
+        if self.stdin.isatty():
+            return ""
+        waiting = threading.Timer(self.patience, self._explain_the_wait)
+        waiting.daemon = True
+        waiting.start()
+        try:
+            return self.stdin.read()
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"Standard input is not {error.encoding} text: convert it first."
+            ) from None
+        finally:
+            waiting.cancel()
+
+    def _explain_the_wait(self) -> None:
+        # In a thread of its own, where nobody would catch that stderr is gone.
+        with suppress(OSError):
+            self.note("(Reading standard input to its end; `< /dev/null` gives none.)")
+
+    def ask(self, prompt: str) -> str:
+        """Let somebody type a line. Raises `EOFError` at the end."""
+        self.fresh()
+        if self.stdin is sys.stdin and self.stdout is sys.stdout and self.watched:
+            return _input()(prompt)
+        self._write(self.stderr, prompt)
+        line = self.stdin.readline()
+        self._begun.clear()  # by whoever pressed Enter
+        if not line:
+            raise EOFError
+        return line.rstrip("\r\n")
+
+    # -- writing -----------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Write a piece of an answer, at once."""
+        self._write(self.stdout, text)
+
+    def line(self, text: str) -> None:
+        """Write a whole line to stdout, or several."""
+        self.fresh()
+        self._write(self.stdout, f"{text}\n")
+
+    def aside(self, text: str) -> None:
+        """Write a piece of something that is not the answer to stderr; dim on a terminal."""
+        self._write(self.stderr, text, dim=True)
+
+    def note(self, text: str) -> None:
+        """Write one line about the answer to stderr, whatever *text* holds."""
+        self.fresh()
+        self._write(self.stderr, f"{one_line(text)}\n")
+
+    def fresh(self) -> None:
+        """End whatever line has been begun."""
+        for stream in self._begun:
+            stream.write("\n")
+            stream.flush()
+        self._begun.clear()
+
+    def _write(self, stream: TextIO, text: str, *, dim: bool = False) -> None:
+        if not text:
+            return
+        if self._share_a_screen and stream not in self._begun:
+            self.fresh()
+        elif stream in self._begun:
+            self._begun.remove(stream)
+        if not text.endswith("\n"):
+            self._begun.append(stream)
+        if stream.isatty():
+            # Nothing that a model or a server says may steer the terminal.
+            text = _CONTROL.sub("", text)
+            if dim and "NO_COLOR" not in self.environ:
+                text = f"{_DIM}{text}{_PLAIN}"
+        stream.write(text)
+        stream.flush()
+
+    @property
+    def _share_a_screen(self) -> bool:
+        return self.stdout.isatty() and self.stderr.isatty()
+
+
+def one_line(text: str) -> str:
+    """Make one line of *text* that shows no control characters."""
+    return _CONTROL.sub("", " ".join(text.split()))
+
+
+def _input() -> Callable[[str], str]:
+    try:
+        # Its import is what gives `input` a history and arrow keys.
+        import readline  # noqa: F401
+    except ImportError:  # pragma: no cover -- Windows
+        pass
+    return input

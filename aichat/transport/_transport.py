@@ -1,0 +1,542 @@
+"""
+The road that every request takes: retry, around the breaker, around the limiter, around one
+attempt. `Transport._retrying` is that order, and the only place to change it.
+
+::
+
+    stream ─▶ _retrying ─▶ _first_output ─▶ send
+                │ breaker.enter
+                │ limiter.acquire
+                │ attempt: send, read, decode, until the first output chunk
+                └ sleep, and once more
+    stream ◀─ the rest of that one answer, one list of chunks per network read
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, Literal, TypeVar, final
+from urllib.parse import urlsplit
+
+from attrs import define, evolve, field, frozen
+
+from ..errors import (
+    AIChatError,
+    ClosedError,
+    DeadlineError,
+    ProtocolError,
+    ProviderError,
+    RateLimitError,
+    RedirectError,
+    ResponseTooLargeError,
+)
+from ..types import (
+    DEFAULT_DEADLINES,
+    Deadlines,
+    JSONError,
+    ResponseStart,
+    StreamChunk,
+    UsageUpdate,
+    loads,
+)
+from ._address import check_base_url, check_headers, origin_of, secrets_of
+from ._breaker import CircuitBreaker, Passage
+from ._deadline import Watch
+from ._dialect import MAX_DOCUMENT, Dialect, Pipeline
+from ._errors import provider_error, request_id, scrub
+from ._hints import allowance_reset
+from ._limit import Limiter
+from ._retry import RetryBudget, RetryPolicy
+from ._wire import HTTPRequest, HTTPResponse, Send
+
+__all__ = ["Transport", "TransportEvent"]
+
+T = TypeVar("T")
+
+#: Bytes of an error's body, and seconds for reading them: the status has said the most.
+_ERROR_BODY = 64 * 2**10
+_ERROR_SECONDS = 5.0
+#: A finished answer may have so much more to come, for so long, before its connection is
+#: closed instead of reused: the end of a chunked body, and no more.
+_REST = 64 * 2**10
+_REST_SECONDS = 0.1
+
+
+@frozen(kw_only=True)
+class TransportEvent:
+    """What a transport does beside reading, for those who count and log."""
+
+    #: ``attempt``: one begins. ``waiting``: for *seconds*, because of *reason*. ``failed``:
+    #: an attempt did, with *error*.
+    kind: Literal["attempt", "waiting", "failed"]
+    provider: str
+    #: 1 is the first.
+    attempt: int
+    reason: Literal["", "limiter", "backoff"] = ""
+    seconds: float = 0.0
+    error: AIChatError | None = None
+
+
+@define(eq=False, kw_only=True)
+class Transport:
+    """
+    Sends the requests of one provider.
+
+    Has its limits, breaker and retries for itself; connections it shares through *send*,
+    which is `Pool.send` or, in tests, a function of ten lines.
+    """
+
+    #: The provider's, for events.
+    name: str
+    send: Send = field(repr=False)
+    retry: RetryPolicy = field(factory=RetryPolicy)
+    #: ``None`` switches it off.
+    budget: RetryBudget | None = field(factory=RetryBudget)
+    limiter: Limiter | None = None
+    breaker: CircuitBreaker | None = None
+    deadlines: Deadlines = DEFAULT_DEADLINES
+    #: Bytes of an answer that comes as one JSON document.
+    max_document: int = MAX_DOCUMENT
+    #: The same for all attempts of a call, so that a provider may bill it once. ``None``
+    #: for those who refuse headers they do not know.
+    idempotency_header: str | None = "idempotency-key"
+    #: Whether a key may go over ``http://`` to a public host.
+    allow_insecure: bool = False
+    #: Told what goes on; must neither block nor raise.
+    on_event: Callable[[TransportEvent], None] | None = field(default=None, repr=False)
+    sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, repr=False)
+    rand: Callable[[], float] = field(default=random.random, repr=False)
+    _calls: set[_Call] = field(factory=set, init=False, repr=False)
+    _closed: bool = field(default=False, init=False)
+
+    async def stream(
+        self,
+        request: HTTPRequest,
+        dialect: Dialect,
+        *,
+        deadlines: Deadlines | None = None,
+        max_retries: int | None = None,
+    ) -> AsyncGenerator[list[StreamChunk], None]:
+        """
+        Send *request* and yield the chunks of the answer, a list per network read.
+
+        The first list holds output or the end of the answer, and begins with a
+        `ResponseStart`. Until then failures are retried; afterwards, and when retrying has
+        not helped, an `AIChatError` that is no longer retryable is raised.
+        """
+        call = self._begin(request, deadlines, max_retries)
+        answer: _Answer | None = None
+        outcome: BaseException | None = GeneratorExit()  # unless we get to the end
+        try:
+            answer = await self._retrying(call, lambda: self._speak(call, dialect))
+            chunks = answer.first
+            while True:
+                if chunks:
+                    yield chunks
+                if answer.over:
+                    break
+                chunks = await answer.read()
+            await answer.drain()
+            outcome = None
+        except AIChatError as error:
+            outcome = error
+        finally:
+            if answer is not None:
+                answer.close()
+            self._end(call, outcome)
+        if isinstance(outcome, AIChatError):
+            raise outcome
+
+    async def fetch(
+        self,
+        request: HTTPRequest,
+        *,
+        error_codes: Mapping[str, type[AIChatError]] | None = None,
+        deadlines: Deadlines | None = None,
+        max_retries: int | None = None,
+    ) -> Any:
+        """Send *request* and return the JSON of the answer, or ``None`` for an empty one."""
+        call = self._begin(request, deadlines, max_retries)
+        outcome: BaseException | None = GeneratorExit()  # unless we get to the end
+        value: Any = None
+        try:
+            value = await self._retrying(
+                call, lambda: self._whole(call, error_codes or {})
+            )
+            outcome = None
+        except AIChatError as error:
+            outcome = error
+        finally:
+            self._end(call, outcome)
+        if isinstance(outcome, AIChatError):
+            raise outcome
+        return value
+
+    async def aclose(self) -> None:
+        """End the calls under way with `ClosedError`, and refuse new ones. Waits for nothing."""
+        self._closed = True
+        for call in list(self._calls):
+            call.watch.end(
+                ClosedError("The client was closed while this was under way.")
+            )
+        # By the next turn of the loop they know.
+        await asyncio.sleep(0)
+
+    # --- one call --------------------------------------------------------------------
+
+    def _begin(
+        self,
+        request: HTTPRequest,
+        deadlines: Deadlines | None,
+        max_retries: int | None,
+    ) -> _Call:
+        if self._closed:
+            raise ClosedError("The client is closed.")
+        check_headers(request.headers)
+        base_url = check_base_url(
+            request.base_url,
+            with_key=bool(secrets_of(request.headers)),
+            allow_insecure=self.allow_insecure,
+        )
+        # From here on nothing is raised: the key is in our hands.
+        policy = self.retry
+        if max_retries is not None:
+            policy = evolve(policy, max_retries=max_retries)
+        limits = self.deadlines if deadlines is None else deadlines.over(self.deadlines)
+        call = _Call(
+            request=evolve(request, base_url=base_url, headers=self._headers(request)),
+            policy=policy,
+            watch=Watch(limits),
+            secrets=secrets_of(request.headers),
+        )
+        if self.budget is not None:
+            self.budget.earn()
+        self._calls.add(call)
+        return call
+
+    def _headers(self, request: HTTPRequest) -> Mapping[str, str]:
+        key = self.idempotency_header
+        if key is None or request.method != "POST":
+            return request.headers
+        if key.lower() in map(str.lower, request.headers):
+            return request.headers
+        return {**request.headers, key: uuid.uuid4().hex}
+
+    def _end(self, call: _Call, outcome: BaseException | None) -> None:
+        """Let go of *call*; make an error final, and fit to be seen."""
+        self._calls.discard(call)
+        if call.passage is not None:
+            call.passage.ended(outcome)
+        if isinstance(outcome, AIChatError):
+            outcome.given_up()
+            outcome.attempts = call.attempts
+            if isinstance(outcome, ProviderError):
+                outcome.note(request_id=call.request_id)
+            scrub(outcome, call.secrets)
+
+    async def _retrying(self, call: _Call, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Retry, around the breaker, around the limiter, around *attempt*."""
+        while True:
+            self._pass(call)
+            try:
+                await self._permit(call)
+                call.attempts += 1
+                self._tell("attempt", call)
+                answer = await attempt()
+            except AIChatError as error:
+                failure = error
+            else:
+                call.began()
+                return answer
+            call.failed(failure)
+            self._tell("failed", call, error=failure)
+            seconds = self._backoff(call, failure)
+            self._tell("waiting", call, reason="backoff", seconds=seconds)
+            await call.watch.during("total", partial(self.sleep, seconds))
+
+    def _pass(self, call: _Call) -> None:
+        """Ask the breaker. Raises `CircuitOpenError`."""
+        call.request_id = None
+        if self.breaker is not None:
+            call.passage = self.breaker.enter(origin_of(call.request.base_url))
+
+    async def _permit(self, call: _Call) -> None:
+        """Ask the limiter, and wait, unless that is hopeless."""
+        limiter, watch = self.limiter, call.watch
+        if limiter is None:
+            return
+        seconds = limiter.wait_for()
+        if seconds == 0:
+            await limiter.acquire()
+            return
+        self._tell("waiting", call, reason="limiter", seconds=seconds)
+        watch.enter("pool")
+        if seconds > watch.until_due:
+            raise watch.late()
+        await watch.during("pool", limiter.acquire)
+
+    def _backoff(self, call: _Call, failure: AIChatError) -> float:
+        """Seconds until the next attempt. Raises *failure* if there is to be none."""
+        call.tries += 1
+        if not failure.retryable:
+            raise failure
+        origin = origin_of(call.request.base_url)
+        why = call.policy.refusal(call.tries, failure)
+        seconds = call.policy.delay(call.tries, failure, self.rand()) or 0.0
+        if why is None and seconds >= call.watch.left:
+            why = "the total deadline would pass while waiting"
+        if why is None and self.breaker is not None and self.breaker.is_open(origin):
+            why = "the circuit has opened"
+        if why is None and self.budget is not None and not self.budget.spend():
+            why = "the retry budget is used up"
+        if why is None:
+            return seconds
+        failure.context["gave_up"] = why
+        failure.message = f"{failure.message} (Not tried again: {why}.)"
+        raise failure
+
+    def _tell(
+        self,
+        kind: Literal["attempt", "waiting", "failed"],
+        call: _Call,
+        *,
+        reason: Literal["", "limiter", "backoff"] = "",
+        seconds: float = 0.0,
+        error: AIChatError | None = None,
+    ) -> None:
+        if self.on_event is None:
+            return
+        self.on_event(
+            TransportEvent(
+                kind=kind,
+                provider=self.name,
+                attempt=call.tries + 1,
+                reason=reason,
+                seconds=seconds,
+                error=error,
+            )
+        )
+
+    # --- one attempt -----------------------------------------------------------------
+
+    async def _speak(self, call: _Call, dialect: Dialect) -> _Answer:
+        """Send, and read until the first output: the end of what can be retried."""
+        response = await self._answered(call, dialect.error_codes)
+        pipeline = Pipeline(dialect, max_document=self.max_document)
+        answer = _Answer(response, pipeline, call.watch)
+        try:
+            if response.status in (204, 205):
+                raise ProtocolError(
+                    f"HTTP {response.status}: there is no answer in it."
+                )
+            await answer.begin(call.request_id)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    async def _whole(self, call: _Call, codes: Mapping[str, type[AIChatError]]) -> Any:
+        """Send, and read one JSON value."""
+        response = await self._answered(call, codes)
+        try:
+            body = await self._body(call.watch, response)
+        finally:
+            call.watch.rest()
+            response.abort()
+        try:
+            return loads(body) if body.strip() else None
+        except JSONError:
+            pass
+        raise ProtocolError("The answer is not JSON. Is the base URL right?")
+
+    async def _body(self, watch: Watch, response: HTTPResponse) -> bytes:
+        body = bytearray()
+        watch.reading(response)
+        while True:
+            watch.wait()
+            data = await response.read()
+            if not data:
+                return bytes(body)
+            watch.arrived(progress=True, complete=False)
+            body += data
+            if len(body) > self.max_document:
+                raise ResponseTooLargeError(
+                    f"The answer is longer than {self.max_document} bytes (max_document).",
+                    context={"limit": "max_document", "bytes": self.max_document},
+                )
+
+    async def _answered(
+        self, call: _Call, codes: Mapping[str, type[AIChatError]]
+    ) -> HTTPResponse:
+        """Send, and see to it that the answer is no error."""
+        watch = call.watch
+        response = await watch.during(
+            "first_byte", partial(self.send, call.request, watch.enter)
+        )
+        try:
+            call.request_id = request_id(response.headers)
+            if 200 <= response.status < 300:
+                self._learn(call, allowance_reset(response.headers, now=time.time()))
+                return response
+            failure = await self._refusal(watch, response, codes)
+        except BaseException:
+            response.abort()
+            raise
+        response.abort()
+        if isinstance(failure, RateLimitError):
+            self._learn(call, failure.retry_after)
+        raise failure
+
+    def _learn(self, call: _Call, seconds: float | None) -> None:
+        """Let the others wait as well, if the provider says for how long (L4)."""
+        # Who has to wait longer is told so by the provider, at once.
+        if self.limiter is not None and seconds and seconds <= call.policy.ceiling:
+            self.limiter.pause(seconds)
+
+    async def _refusal(
+        self,
+        watch: Watch,
+        response: HTTPResponse,
+        codes: Mapping[str, type[AIChatError]],
+    ) -> ProviderError:
+        """The error that *response* is. Returned, so that no frame holds its body."""
+        if 300 <= response.status < 400:
+            where = urlsplit(response.headers.get("location", ""))
+            to = f" to {where.scheme}://{where.netloc}" if where.netloc else ""
+            return RedirectError(
+                f"The server redirects{to}; that is not followed, since the key would "
+                "go along. Is the base URL right?",
+                status=response.status,
+            )
+        body = bytearray()
+
+        async def collect() -> None:
+            async with asyncio.timeout(_ERROR_SECONDS):
+                while len(body) < _ERROR_BODY and (data := await response.read()):
+                    body.extend(data)
+
+        # Whatever goes wrong now, the status has been said.
+        with suppress(ProviderError, TimeoutError):
+            await watch.during("idle", collect)
+        return provider_error(
+            bytes(body[:_ERROR_BODY]),
+            status=response.status,
+            headers=response.headers,
+            codes=codes,
+        )
+
+
+@final
+@define(eq=False, repr=False, kw_only=True)
+class _Call:
+    """One call, over all its attempts. Without a ``repr``: it knows the key."""
+
+    request: HTTPRequest
+    policy: RetryPolicy
+    watch: Watch
+    secrets: tuple[str, ...]
+    passage: Passage | None = None
+    #: Requests sent, and times that something failed.
+    attempts: int = 0
+    tries: int = 0
+    #: Of the attempt under way.
+    request_id: str | None = None
+
+    def began(self) -> None:
+        if self.passage is not None:
+            self.passage.began()
+
+    def failed(self, error: AIChatError) -> None:
+        if self.passage is not None:
+            self.passage.ended(error)
+
+
+@final
+class _Answer:
+    """An answer that has begun, and what is still to come of it."""
+
+    __slots__ = ("_cut", "_pipeline", "_response", "_watch", "first")
+
+    def __init__(
+        self, response: HTTPResponse, pipeline: Pipeline, watch: Watch
+    ) -> None:
+        self._response = response
+        self._pipeline = pipeline
+        self._watch = watch
+        #: Whether nothing more can come from the network.
+        self._cut = False
+        #: What the first read with output brought, behind what had been held back.
+        self.first: list[StreamChunk] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether every chunk has been read."""
+        return self._pipeline.over and self._pipeline.error is None
+
+    async def begin(self, request_id: str | None) -> None:
+        """Read until there is output, holding back what is none."""
+        self._watch.reading(self._response)
+        start, usage = ResponseStart(), list[StreamChunk]()
+        while True:
+            chunks = await self.read()
+            spoken = len(chunks)
+            for at, chunk in enumerate(chunks):
+                if isinstance(chunk, ResponseStart):
+                    start = chunk
+                elif isinstance(chunk, UsageUpdate):
+                    usage = [chunk]
+                else:
+                    spoken = at
+                    break
+            if spoken < len(chunks) or self.over:
+                if request_id is not None:
+                    start = evolve(start, request_id=request_id)
+                self.first = [start, *usage, *chunks[spoken:]]
+                return
+
+    async def read(self) -> list[StreamChunk]:
+        """The chunks of one network read. An error comes after what was before it."""
+        pipeline, watch = self._pipeline, self._watch
+        if pipeline.error is not None:
+            raise pipeline.error
+        watch.wait()
+        try:
+            data = await self._response.read()
+        except DeadlineError:
+            # The answer had its end marker, and only late usage was waited for.
+            if not pipeline.complete:
+                raise
+            data = b""
+        if data:
+            chunks = pipeline.feed(data)
+        else:
+            self._cut = True
+            chunks = pipeline.end()
+        if pipeline.over:
+            watch.rest()
+        else:
+            watch.arrived(progress=pipeline.progressed, complete=pipeline.complete)
+        if pipeline.error is not None and not chunks:
+            raise pipeline.error
+        return chunks
+
+    async def drain(self) -> None:
+        """Read the end of the body, if it is near, so that the connection can be reused."""
+        if self._cut:
+            return
+        left = _REST
+        with suppress(ProviderError, TimeoutError):
+            async with asyncio.timeout(_REST_SECONDS):
+                while left > 0 and (data := await self._response.read()):
+                    left -= len(data)
+
+    def close(self) -> None:
+        """Give the connection up, unless it is back in the pool."""
+        self._watch.rest()
+        self._response.abort()

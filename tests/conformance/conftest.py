@@ -1,0 +1,20 @@
+"""What the conformance tests stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import pytest
+
+from .tiny_model import serve
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a llama.cpp server that talks gibberish."""
+    missing = [name for name in ("gguf", "numpy", "xllamacpp") if not find_spec(name)]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} missing: pip install 'aichat[llamacpp]'")
+    with serve(tmp_path_factory.mktemp("llama")) as url:
+        yield url

@@ -1,0 +1,96 @@
+"""
+What a user's type checker sees. Checked by mypy and pyright, never run.
+
+A line that must be rejected carries an ignore, and both checkers complain about an ignore
+that is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from typing_extensions import assert_never, assert_type
+
+from aichat import (
+    ChatRequest,
+    ChatResponse,
+    ChatStream,
+    CitationDelta,
+    Client,
+    FinishReason,
+    Handler,
+    Health,
+    Middleware,
+    PartAdded,
+    PartEnd,
+    Provider,
+    ReasoningDelta,
+    RefusalDelta,
+    RequestBuilder,
+    ResponseEnd,
+    ResponseStart,
+    StreamChunk,
+    TextDelta,
+    Tool,
+    ToolCallDelta,
+    ToolCallPart,
+    Usage,
+    UsageUpdate,
+)
+from aichat.testing import FakeProvider
+
+
+async def streaming(client: Client) -> None:
+    stream = client.stream("Hi", model="openai:gpt-5.4", temperature=0.2, timeout=30)
+    assert_type(stream, ChatStream)
+    async for chunk in stream:
+        assert_type(chunk, StreamChunk)
+    async for text in client.stream("Hi").text():
+        assert_type(text, str)
+    assert_type(await stream.response(), ChatResponse)
+
+
+async def completing(client: Client) -> None:
+    response = await client.complete("Hi", tools=[Tool("f")], response_format="json")
+    assert_type(response, ChatResponse)
+    assert_type(response.finish_reason, FinishReason | None)
+    assert_type(response.usage, Usage)
+    assert_type(response.tool_calls, tuple[ToolCallPart, ...])
+    assert_type(await client.health(), dict[str, Health])
+    assert_type(client.request().system("x").temperature(1), RequestBuilder)
+
+
+def misspelt(client: Client) -> None:
+    client.stream("Hi", temprature=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.stream("Hi", temperature="hot")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.stream("Hi", reasoning_effort="hard")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def frozen(request: ChatRequest, chunk: TextDelta) -> None:
+    request.model = "x"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    chunk.text = "x"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def polite(
+    request: ChatRequest, call_next: Handler
+) -> AsyncGenerator[StreamChunk, None]:
+    async for chunk in call_next(request):
+        yield chunk
+
+
+fits: Middleware = polite
+fake: Provider = FakeProvider(["Hi"])
+
+
+def every_case(chunk: StreamChunk) -> str:
+    match chunk:
+        case TextDelta(text) | ReasoningDelta(text) | RefusalDelta(text):
+            return text
+        case ToolCallDelta(index, id, name, arguments):
+            return f"{index}{id}{name}{arguments}"
+        case CitationDelta() | PartAdded() | PartEnd() | UsageUpdate():
+            return ""
+        case ResponseStart() | ResponseEnd():
+            return ""
+        case _:
+            assert_never(chunk)
