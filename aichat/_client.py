@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack, final
 
@@ -84,7 +84,7 @@ class Client:
         self._closed = False
         self._default_provider = next(iter(providers))
         self._model = self._address(model) if model else None
-        if self._model:
+        if self._model and self._model.partition(":")[0] in providers:
             self._default_provider = self._model.partition(":")[0]
 
     @classmethod
@@ -119,7 +119,7 @@ class Client:
     ) -> Client:
         """Make a client after *config*. Raises `ConfigError`."""
         directory = Directory(config, registry or Registry(), environ)
-        return cls(directory, model=config.model, middleware=middleware)
+        return cls(directory, model=config.address, middleware=middleware)
 
     @classmethod
     def with_provider(cls, provider: Provider, *, model: str | None = None) -> Client:
@@ -213,13 +213,17 @@ class Client:
         return self._provider(request.provider_name or "").stream(request)
 
     def _provider(self, name: str) -> Provider:
-        try:
+        if name in self._providers:
             return self._providers[name]
-        except KeyError:
-            known = ", ".join(self._providers)
-            raise InvalidRequestError(
-                f"There is no provider {name!r} here, only: {known}.", operation="chat"
-            ) from None
+        known = sorted({*self._providers, *_registered(self._providers)})
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise InvalidRequestError(
+            f"There is no provider {name!r} here. {hint}If the colon belongs to the name "
+            f"of the model, write {self._default_provider}:{name}:…; there are: "
+            f"{', '.join(known)}.",
+            operation="chat",
+        )
 
     def _address(self, model: str) -> str:
         """Complete a bare model name with the provider that it belongs to."""
@@ -242,6 +246,11 @@ class Client:
             )
         model = self._address(model)
         return request if model == request.model else evolve(request, model=model)
+
+
+def _registered(providers: Mapping[str, Provider]) -> Iterable[str]:
+    """Those that could be made as well, if somebody asked for them."""
+    return providers.registry if isinstance(providers, Directory) else ()
 
 
 def _over(deadlines: Deadlines | float | None, timeout: Deadlines) -> Deadlines:

@@ -17,7 +17,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType, NoneType
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 from attrs import field, fields, frozen, resolve_types
@@ -43,8 +43,11 @@ def _to_key(
 
 
 def _to_pairs(value: Mapping[str, str] | None) -> Mapping[str, str]:
-    # What is no mapping is left for the checks to refuse.
-    return dict(value or {}) if isinstance(value, (Mapping, NoneType)) else value
+    if value is None:
+        return {}
+    # What is no mapping, whatever the types say, is left for the checks to refuse.
+    copied: Any = dict(value) if isinstance(value, Mapping) else value  # type: ignore[redundant-expr]  # types can lie
+    return copied  # type: ignore[no-any-return]  # the same
 
 
 def _to_rate(value: float | None) -> float | None:
@@ -194,6 +197,18 @@ class ClientConfig:
             raise _mistakes(wrong)
         return cls(**values)
 
+    @property
+    def address(self) -> str | None:
+        """
+        `model` with its provider before it.
+
+        A configured model belongs to the configured provider, whatever colons are in it:
+        ``mistral:7b`` is a model of Ollama's, and no other provider's.
+        """
+        if self.model is None or self.model.startswith(f"{self.provider}:"):
+            return self.model
+        return f"{self.provider}:{self.model}"
+
     def settings_for(self, spec: ProviderSpec) -> dict[str, str]:
         """
         Complete `settings` with the defaults of *spec*.
@@ -295,7 +310,7 @@ def _mistakes(wrong: list[str]) -> ConfigError:
 
 
 _NO_PROVIDER: Final = (
-    "There is no provider. Set AI_PROVIDER to openai, anthropic, ollama or another one: "
+    "There is no provider. Set AI_PROVIDER to openai, anthropic, groq or another one: "
     "`aichat providers` lists them"
 )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from .errors import ConfigError
 from .transport import check_base_url, check_headers
-from .types import Secret
+from .types import Deadlines, Secret
 
 __all__ = ["bad_key", "complaints"]
 
@@ -92,7 +93,29 @@ def _bad_headers(value: Any) -> str | None:
 
 _seconds = _number(0, "a number of seconds above 0", above=True)
 
-#: What is said about `None` is in `
+_CHECKS: Final[Mapping[str, _Check]] = MappingProxyType({
+    "provider": _bad_provider,
+    "api_key": bad_key,
+    "base_url": _bad_base_url,
+    "model": _a(str, "text"),
+    "timeout": _seconds,
+    "deadlines": _a(Deadlines, "Deadlines"),
+    "max_retries": _whole(0),
+    "retry_backoff": _number(0, "a number of seconds, 0 or more"),
+    "circuit_breaker": _a(bool, "true or false"),
+    "circuit_breaker_threshold": _whole(1),
+    "circuit_breaker_cooldown": _seconds,
+    "rate_limit": _number(0, "a number of requests per second, or 0 for no limit"),
+    "rate_burst": _whole(1),
+    "headers": _bad_headers,
+    "settings": _bad_pairs,
+    "allow_insecure_http": _a(bool, "true or false"),
+    "trust_env": _a(bool, "true or false"),
+    "ca_file": _a(str, "text"),
+    "max_connections": _whole(1),
+    "max_idle_connections": _whole(0),
+    "keep_alive": _seconds,
+})
 _MAY_BE_NONE: Final = frozenset({
     "api_key",
     "base_url",

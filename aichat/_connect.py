@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from attrs import evolve
 
 from ._config import ClientConfig, resolve_base_url, resolve_deadlines, resolve_key
 from ._registry import Registry
-from .errors import ClosedError
+from .errors import ClosedError, ConfigError
 from .providers import HTTPProvider, Provider, ProviderSpec
 from .transport import (
     CircuitBreaker,
@@ -37,12 +38,15 @@ def connect(
     Limits, breakers and budgets are this provider's own, the *pool* is everyone's. Raises
     `ConfigError` for whatever is missing: an address, a key, a setting.
     """
+    found = _all(
+        base_url=lambda: resolve_base_url(config, spec, environ),
+        api_key=lambda: resolve_key(config, spec, environ),
+        settings=lambda: config.settings_for(spec),
+    )
     return HTTPProvider(
+        **found,
         spec=spec,
-        base_url=resolve_base_url(config, spec, environ),
-        api_key=resolve_key(config, spec, environ),
         headers=config.headers,
-        settings=config.settings_for(spec),
         transport=Transport(
             name=spec.name,
             send=pool.send,
@@ -55,6 +59,20 @@ def connect(
             allow_insecure=config.allow_insecure_http,
         ),
     )
+
+
+def _all(**resolvers: Callable[[], Any]) -> dict[str, Any]:
+    """Find everything, or raise one `ConfigError` that says all that is missing."""
+    found: dict[str, Any] = {}
+    missing: list[str] = []
+    for name, resolve in resolvers.items():
+        try:
+            found[name] = resolve()
+        except ConfigError as error:
+            missing.append(error.message)
+    if missing:
+        raise ConfigError("\n".join(missing))
+    return found
 
 
 def _limiter(config: ClientConfig) -> Limiter | None:
@@ -96,7 +114,8 @@ class Directory(Mapping[str, Provider]):
         self, config: ClientConfig, registry: Registry, environ: Mapping[str, str]
     ) -> None:
         self._config = config
-        self._registry = registry
+        #: Everyone who could be asked.
+        self.registry = registry
         # A copy: what the environment says later is another client's business.
         self._environ = dict(environ)
         self._pool = _pool(config)
@@ -124,7 +143,7 @@ class Directory(Mapping[str, Provider]):
             return provider
 
     def __contains__(self, name: object) -> bool:
-        return name in self._made or name in self._registry
+        return name in self._made or name in self.registry
 
     def __iter__(self) -> Iterator[str]:
         """The names of those that have been made, the configured one first."""
@@ -139,7 +158,7 @@ class Directory(Mapping[str, Provider]):
         await self._pool.aclose()
 
     def _make(self, config: ClientConfig) -> Provider:
-        entry = self._registry[config.provider]
+        entry = self.registry[config.provider]
         if not isinstance(entry, ProviderSpec):
             return entry(config)
         return connect(config, entry, pool=self._pool, environ=self._environ)

@@ -15,6 +15,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from importlib.metadata import entry_points
 from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
@@ -210,16 +211,16 @@ class Registry:
 
     def _unknown(self, name: str) -> ConfigError:
         known = sorted(self._names())
-        near = get_close_matches(name, known, n=3)
+        near = get_close_matches(name.lower(), known, n=3)
         hint = (
             f"Did you mean {' or '.join(near)}?"
             if near
             else f"There are: {', '.join(known)}."
         )
         return ConfigError(
-            f"There is no provider {name!r}. {hint} Others come with packages, or with "
-            "Registry.register(); whatever speaks like OpenAI works as 'openai-chat' with "
-            "a base_url."
+            f"There is no provider {name!r}. {hint} Others come with packages or with "
+            "Registry.register(); whatever speaks like OpenAI is 'openai-compatible' "
+            "with a base_url."
         )
 
     def _compatible(self) -> Mapping[str, ProviderSpec]:
@@ -260,9 +261,6 @@ class Registry:
 
 
 def _entry_points() -> Iterable[Installed]:
-    # It takes longer to import than the rest of this file, and few need it.
-    from importlib.metadata import entry_points
-
     return entry_points(group=GROUP)
 
 

@@ -7,19 +7,21 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TextIO
 
 from attrs import field, frozen
 
 from ..errors import ConfigError
 
-__all__ = ["Console", "one_line"]
+__all__ = ["Console", "check_text", "one_line"]
 
 #: What could move the cursor, retitle the window or worse: C0 without tab and line feed, and C1.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 #: Somebody who waits longer than this, in seconds, for a pipe wants to know what for.
 _PATIENCE = 1.0
+_STDIN = "Standard input"
 
 
 @frozen(eq=False)
@@ -58,11 +60,7 @@ class Console:
         waiting.daemon = True
         waiting.start()
         try:
-            return self.stdin.read()
-        except UnicodeDecodeError as error:
-            raise ConfigError(
-                f"Standard input is not {error.encoding} text: convert it first."
-            ) from None
+            return _decoded(self.stdin.read)
         finally:
             waiting.cancel()
 
@@ -75,12 +73,13 @@ class Console:
         """Let somebody type a line. Raises `EOFError` at the end."""
         self.fresh()
         if self.stdin is sys.stdin and self.stdout is sys.stdout and self.watched:
-            return _input()(prompt)
-        self._write(self.stderr, prompt)
-        line = self.stdin.readline()
+            line = _decoded(partial(_typed, prompt))  # pragma: no cover -- as it says
+        else:
+            self._write(self.stderr, prompt)
+            line = _decoded(self.stdin.readline)
+            if not line:
+                raise EOFError
         self._begun.clear()  # by whoever pressed Enter
-        if not line:
-            raise EOFError
         return line.rstrip("\r\n")
 
     # -- writing -----------------------------------------------------------------------
@@ -137,10 +136,29 @@ def one_line(text: str) -> str:
     return _CONTROL.sub("", " ".join(text.split()))
 
 
-def _input() -> Callable[[str], str]:
+def check_text(text: str, what: str) -> str:
+    """Return *text*, or raise `ConfigError` if it was made of bytes that are no UTF-8."""
     try:
+        text.encode()
+    except UnicodeEncodeError:
+        # They have become lone surrogates, for which JSON has no form.
+        raise _not_text(what) from None
+    return text
+
+
+def _decoded(read: Callable[[], str]) -> str:
+    try:
+        return check_text(read(), _STDIN)
+    except UnicodeDecodeError:
+        raise _not_text(_STDIN) from None
+
+
+def _not_text(what: str) -> ConfigError:
+    return ConfigError(f"{what} is not UTF-8 text: convert it first.")
+
+
+def _typed(prompt: str) -> str:  # pragma: no cover -- in a process with a terminal
+    with suppress(ImportError):  # There is none on Windows.
         # Its import is what gives `input` a history and arrow keys.
         import readline  # noqa: F401
-    except ImportError:  # pragma: no cover -- Windows
-        pass
-    return input
+    return input(prompt)

@@ -7,11 +7,9 @@ must not be blank, and whatever the model said goes back as it came.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal, TypeAlias, assert_never
+from typing import Any, Literal, TypeAlias, assert_never
 
 from attrs import define, field
 
@@ -34,8 +32,8 @@ from ..types import (
     ToolResultPart,
     parse_arguments,
 )
-from ..types._messages import sniff_media_type
-from ._anthropic_decoder import PROVIDER
+from ._anthropic_blocks import PROVIDER
+from ._anthropic_media import document_block, image_block
 from ._anthropic_models import Claude
 from ._unsupported import Unsupported
 
@@ -43,11 +41,6 @@ __all__ = ["CacheMarks", "Conversation", "cache_control"]
 
 Block: TypeAlias = dict[str, Any]
 _Turn: TypeAlias = tuple[Literal["user", "assistant", "system"], list[Block]]
-
-_IMAGES: Final = {"image/jpeg", "image/png", "image/gif", "image/webp"}
-#: Kinds of documents that are text, whatever they call themselves.
-_TEXTS: Final = {"application/json", "application/xml", "application/yaml"}
-_DATA_URL: Final = re.compile(r"data:([^;,]*)[^,]*;base64,(.*)", re.DOTALL)
 
 
 def cache_control(hint: CacheHint) -> dict[str, str]:
@@ -114,12 +107,16 @@ class Conversation:
     _ids: _Ids = field(factory=_Ids, init=False)
     _turns: list[_Turn] = field(factory=list, init=False)
     _reworded: bool = field(default=False, init=False)
+    #: Whether the answer is to continue words that were put into the model's mouth.
+    prefilled: bool = field(default=False, init=False)
 
     def encode(self) -> dict[str, Any]:
         """Return the two fields; ``system`` only if there is something to say."""
         messages = self._request.messages
         roles = [message.role for message in messages]
         start = next(n for n, role in enumerate(roles) if role is not Role.SYSTEM)
+        names = [message.name for message in messages if message.name is not None]
+        self._unsupported.sampling("names of participants", tuple(names))
         system = self._system(messages[:start])
         for index in range(start, len(messages)):
             self._add(messages[index], messages[index + 1 :])
@@ -137,8 +134,6 @@ class Conversation:
         return "\n\n".join(block["text"] for block in blocks)
 
     def _add(self, message: Message, later: Sequence[Message]) -> None:
-        if message.name is not None:
-            self._unsupported.sampling("the name of a participant", message.name)
         blocks = self._blocks(message)
         match message.role:
             case Role.USER | Role.TOOL:
@@ -220,9 +215,10 @@ class Conversation:
             )
             self._turns.pop()
             return
-        text = blocks[-1].get("text", "")
-        if text != text.rstrip():
-            blocks[-1]["text"] = text.rstrip()
+        self.prefilled = True
+        last = blocks[-1]
+        if last["type"] == "text" and last["text"] != last["text"].rstrip():
+            last["text"] = last["text"].rstrip()
             self._unsupported.adjusted("The prefill was sent without its final space.")
 
     # -- parts -----------------------------------------------------------------------
@@ -254,15 +250,13 @@ class Conversation:
                 return self._refuse("audio")
             case ImagePart() | DocumentPart() if said:
                 return self._refuse("images and documents in an assistant message")
-            case ImagePart():
-                return self._image(part)
-            case DocumentPart():
-                return self._document(part)
+            case ImagePart() | DocumentPart():
+                return self._media(part)
             case _:
                 assert_never(part)
 
-    def _refuse(self, what: str, why: str = "") -> list[Block]:
-        self._unsupported.meaning(what, why=why)
+    def _refuse(self, what: str) -> list[Block]:
+        self._unsupported.meaning(what)
         return []
 
     def _text(self, part: TextPart, *, said: bool) -> list[Block]:
@@ -313,49 +307,12 @@ class Conversation:
             block["is_error"] = True
         return self._marks.put(block, part.cache)
 
-    def _image(self, part: ImagePart) -> list[Block]:
-        if part.detail not in (None, "auto"):
-            self._unsupported.sampling("the detail of an image", part.detail)
-        source = _source(part)
-        kind = source.get("media_type")
-        if kind is not None and kind not in _IMAGES:
-            return self._refuse(f"{kind} images", "only JPEG, PNG, GIF and WebP")
-        return [self._marks.put({"type": "image", "source": source}, part.cache)]
-
-    def _document(self, part: DocumentPart) -> list[Block]:
-        source = _source(part)
-        kind = source.get("media_type")
-        if kind is not None and (kind.startswith("text/") or kind in _TEXTS):
-            text = base64.b64decode(source["data"]).decode("utf-8", "replace")
-            source = {"type": "text", "media_type": "text/plain", "data": text}
-        elif kind not in (None, "application/pdf"):
-            return self._refuse(f"{kind} documents", "only PDF and text")
-        block: Block = {"type": "document", "source": source}
-        if part.name is not None:
-            block["title"] = part.name
-        return [self._marks.put(block, part.cache)]
-
-
-def _source(part: ImagePart | DocumentPart) -> Block:
-    if part.file_id is not None:
-        return {"type": "file", "file_id": part.file_id}
-    data, declared = part.data, part.media_type
-    if part.url is not None:
-        inline = _DATA_URL.fullmatch(part.url)
-        if inline is None:
-            return {"type": "url", "url": part.url}
-        try:
-            data = base64.b64decode(inline[2], validate=True)
-        except binascii.Error:
-            raise InvalidRequestError(
-                "A data: URL holds no valid base64.", operation="chat"
-            ) from None
-        declared = inline[1] or declared
-    assert data is not None
-    # What is declared has to be true: the bytes know best.
-    kind = sniff_media_type(data) or declared or part.require_media_type()
-    text = base64.b64encode(data).decode("ascii")
-    return {"type": "base64", "media_type": kind, "data": text}
+    def _media(self, part: ImagePart | DocumentPart) -> list[Block]:
+        if isinstance(part, ImagePart):
+            block = image_block(part, self._unsupported)
+        else:
+            block = document_block(part, self._unsupported)
+        return [] if block is None else [self._marks.put(block, part.cache)]
 
 
 def _thinking(part: ReasoningPart) -> list[Block]:

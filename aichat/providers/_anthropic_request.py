@@ -13,25 +13,15 @@ from attrs import define, field
 
 from ..errors import InvalidRequestError
 from ..transport import HTTPRequest
-from ..types import ChatRequest, Effort, Tool, ToolChoice
+from ..types import ChatRequest, Tool, ToolChoice
 from ._anthropic_messages import CacheMarks, Conversation, cache_control
 from ._anthropic_models import Claude, claude
 from ._anthropic_schema import enforceable
+from ._anthropic_thinking import Thinking, encode_thinking
 from ._unsupported import Unsupported
 
 __all__ = ["encode_request"]
 
-#: The least that a budget for thinking may be, and what we leave for the answer.
-_LEAST_BUDGET: Final = 1_024
-#: What an effort is worth to a model that wants a budget.
-_BUDGETS: Final[Mapping[Effort, int]] = {
-    Effort.MINIMAL: _LEAST_BUDGET,
-    Effort.LOW: 2_048,
-    Effort.MEDIUM: 10_000,
-    Effort.HIGH: 16_384,
-    Effort.XHIGH: 32_768,
-    Effort.MAX: 32_768,
-}
 #: How many blocks one request may mark for the cache.
 _MARKS: Final = 4
 #: While it thinks, a model of the older kind takes this top_p and more.
@@ -57,38 +47,40 @@ class _Encoder:
     _model: Claude = field(init=False)
     _unsupported: Unsupported = field(init=False)
     _marks: CacheMarks = field(factory=CacheMarks, init=False)
-    _max_tokens: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         name = self._request.model_name
         self._model = claude(name)
         self._unsupported = Unsupported(self._request, f"Anthropic's {name}")
-        self._max_tokens = self._request.max_tokens or self._model.max_tokens
 
     def encode(self) -> HTTPRequest:
         request = self._request
         extras = request.extras("anthropic")
         betas = extras.pop("betas", ())
-        thinking, effort = self._thinking()
+        thinking = encode_thinking(request, self._model, self._unsupported)
+        effort = {} if thinking.effort is None else {"effort": thinking.effort}
         # Marks for the cache count in this order: tools, system, messages.
         tools = [self._tool(tool) for tool in self._chosen_tools()]
         conversation = Conversation(
             request, self._model, self._unsupported, self._marks
-        ).encode()
-        output_config = {**effort, **self._format()}
-        self._check_prefill(conversation, bool(thinking), "format" in output_config)
+        )
+        messages = conversation.encode()
+        form = self._format()
+        if conversation.prefilled and (thinking.asked or form):
+            what = "thinking" if thinking.asked else "a response_format"
+            _refuse(f"prefill and {what} exclude each other.")
         has_tools = bool(tools or extras.get("tools"))
         body: dict[str, Any] = {
             "model": request.model_name,
-            "max_tokens": self._max_tokens,
+            "max_tokens": thinking.max_tokens,
             "stream": True,
-            **conversation,
-            **self._sampling(bool(thinking)),
-            "stop_sequences": list(request.stop),
+            **messages,
+            **self._sampling(thinking),
+            "stop_sequences": self._stop_sequences(),
             "tools": tools,
             "tool_choice": self._tool_choice(thinking) if has_tools else None,
-            "thinking": thinking,
-            "output_config": output_config,
+            "thinking": thinking.mode,
+            "output_config": {**effort, **form},
             "metadata": {} if request.user is None else {"user_id": request.user},
             "service_tier": self._service_tier(),
             "cache_control": self._whole_prompt(),
@@ -104,99 +96,9 @@ class _Encoder:
             warnings=self._unsupported.warnings,
         )
 
-    # -- thinking --------------------------------------------------------------------
-
-    def _thinking(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """The field of that name, and the effort in ``output_config``."""
-        request, model = self._request, self._model
-        effort, budget = request.reasoning_effort, request.reasoning_budget
-        if effort is Effort.NONE or budget == 0:
-            if budget or effort not in (None, Effort.NONE):
-                _refuse("reasoning_effort and reasoning_budget contradict each other.")
-            return self._not_thinking()
-        if model.thinking == "never":
-            for option in ("reasoning_effort", "reasoning_budget", "include_reasoning"):
-                value = getattr(request, option) or None
-                self._unsupported.sampling(option, value, "it does not think")
-            return {}, {}
-        if effort is None and budget is None:
-            return self._as_usual(), {}
-        level = model.efforts.get(effort) if effort else None
-        thinking = {**self._mode(effort, budget), **self._display()}
-        return thinking, {} if level is None else {"effort": level}
-
-    def _not_thinking(self) -> tuple[dict[str, Any], dict[str, str]]:
-        match self._model.off:
-            case "omit":
-                return {}, {}
-            case None:
-                self._unsupported.adjusted(
-                    "This model cannot be kept from thinking: it was asked for the least."
-                )
-                return {}, {"effort": self._model.efforts[Effort.LOW]}
-            case mode:
-                if mode == "between_tools":
-                    self._unsupported.adjusted(
-                        "This model cannot be kept from thinking between tool calls."
-                    )
-                return {"type": mode}, {}
-
-    def _as_usual(self) -> dict[str, Any]:
-        """Think or not, as the model does when nothing is said about it."""
-        display = self._display()
-        if self._model.thinks:
-            return {"type": "adaptive", **display} if display else {}
-        if self._request.include_reasoning:
-            self._unsupported.adjusted(
-                "include_reasoning shows nothing: this model thinks when it is asked to, "
-                "with reasoning_effort."
-            )
-        return {}
-
-    def _mode(self, effort: Effort | None, budget: int | None) -> dict[str, Any]:
-        mode = self._model.thinking
-        if mode == "budget" or (mode == "either" and budget is not None):
-            return {"type": "enabled", "budget_tokens": self._budget(effort, budget)}
-        self._unsupported.sampling(
-            "reasoning_budget", budget, "it decides itself; use reasoning_effort"
-        )
-        return {"type": "adaptive"}
-
-    def _budget(self, effort: Effort | None, budget: int | None) -> int:
-        """Tokens to think with; fewer than max_tokens, which includes them."""
-        given = self._request.max_tokens
-        if given is not None and given <= _LEAST_BUDGET:
-            _refuse(
-                f"max_tokens={given} leaves no room to think: that takes more than "
-                f"{_LEAST_BUDGET}."
-            )
-        if budget is None:
-            assert effort is not None
-            room = self._max_tokens - _LEAST_BUDGET
-            return max(_LEAST_BUDGET, min(_BUDGETS[effort], room))
-        if budget < _LEAST_BUDGET:
-            _refuse(f"reasoning_budget must be {_LEAST_BUDGET} or more, got {budget}.")
-        if given is None:
-            self._max_tokens = max(self._max_tokens, budget + _LEAST_BUDGET)
-        elif budget >= given:
-            budget = given - 1
-            self._unsupported.adjusted(
-                f"reasoning_budget became {budget}: it has to be less than max_tokens."
-            )
-        return budget
-
-    def _display(self) -> dict[str, str]:
-        match self._request.include_reasoning:
-            case True if self._model.hides_thinking:
-                return {"display": "summarized"}
-            case False if not self._model.hides_thinking:
-                return {"display": "omitted"}
-            case _:
-                return {}
-
     # -- drawing ---------------------------------------------------------------------
 
-    def _sampling(self, thinks: bool) -> dict[str, Any]:
+    def _sampling(self, thinking: Thinking) -> dict[str, Any]:
         request, model = self._request, self._model
         # 1 is what is there without them.
         temperature = None if request.temperature == 1 else request.temperature
@@ -210,7 +112,7 @@ class _Encoder:
             _refuse(
                 f"temperature must be 0 to {highest:g} for this model, got {temperature}."
             )
-        elif thinks:
+        elif thinking.asked:
             why = "not while it thinks"
             refused = {"temperature": temperature, "top_k": top_k}
             if top_p is not None and top_p < _THINKING_TOP_P:
@@ -224,6 +126,12 @@ class _Encoder:
             self._unsupported.sampling(option, value, why)
         wanted = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
         return {name: value for name, value in wanted.items() if name not in refused}
+
+    def _stop_sequences(self) -> list[str]:
+        stop = self._request.stop
+        blank = tuple(text for text in stop if text.isspace())
+        self._unsupported.sampling("a stop text of nothing but white space", blank)
+        return [text for text in stop if text not in blank]
 
     # -- tools and form --------------------------------------------------------------
 
@@ -251,7 +159,7 @@ class _Encoder:
             wire["strict"] = True
         return self._marks.put(wire, tool.cache)
 
-    def _tool_choice(self, thinking: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _tool_choice(self, thinking: Thinking) -> dict[str, Any] | None:
         choice = self._request.tool_choice
         wire: dict[str, Any] | None = None
         if choice is not None and choice.mode == "none":
@@ -264,13 +172,11 @@ class _Encoder:
             wire = {**(wire or {"type": "auto"}), "disable_parallel_tool_use": True}
         return wire
 
-    def _forced(
-        self, choice: ToolChoice, thinking: Mapping[str, Any]
-    ) -> dict[str, Any] | None:
+    def _forced(self, choice: ToolChoice, thinking: Thinking) -> dict[str, Any] | None:
         why = None
         if not self._model.forced_choice:
             why = "no tool can be forced; ask for it in the prompt"
-        elif thinking.get("type") == "enabled":
+        elif thinking.has_budget:
             why = "no tool can be forced while it thinks with a budget"
         if why is not None:
             self._unsupported.meaning("tool_choice='required'", why=why)
@@ -295,15 +201,6 @@ class _Encoder:
         if wanted.description is not None:
             schema.setdefault("description", wanted.description)
         return {"format": {"type": "json_schema", "schema": schema}}
-
-    def _check_prefill(
-        self, conversation: Mapping[str, Any], thinks: bool, formats: bool
-    ) -> None:
-        if not self._model.prefill or not (thinks or formats):
-            return
-        if conversation["messages"][-1]["role"] == "assistant":
-            what = "thinking" if thinks else "a response_format"
-            _refuse(f"prefill and {what} exclude each other.")
 
     # -- the books -------------------------------------------------------------------
 

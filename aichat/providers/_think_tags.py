@@ -36,16 +36,13 @@ class ThinkTags:
         self._held = ""
         if self._state == "start":
             begin = text.lstrip()
-            if _OPEN.startswith(begin) and len(text) < _PATIENCE:
-                # Still undecided, or exactly the tag.
-                if begin == _OPEN:
-                    self._state = "thinking"
-                else:
-                    self._held = text
-                return "", ""
-            if not begin.startswith(_OPEN):
+            hopeless = len(text) - len(begin) > _PATIENCE
+            if hopeless or not (begin.startswith(_OPEN) or _OPEN.startswith(begin)):
                 self._state = "text"
                 return "", text
+            if not begin.startswith(_OPEN):
+                self._held = text
+                return "", ""
             self._state, text = "thinking", begin.removeprefix(_OPEN)
         thought = ""
         if self._state == "thinking":

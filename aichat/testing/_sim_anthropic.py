@@ -57,6 +57,7 @@ def _read(body: Mapping[str, Any], headers: Mapping[str, str]) -> Question:
     form = config.get("format") or body.get("output_format") or {}
     thinking = (body.get("thinking") or {}).get("type")
     return Question(
+        model=str(body["model"]),
         prompt=said[-1] if said else "",
         system=_text(system),
         segments=segments,
@@ -107,12 +108,14 @@ def _turns(messages: Any) -> list[Turn]:
         raise Refused("messages: at least one message is required")
     turns: list[Turn] = []
     for index, message in enumerate(messages):
-        role, blocks = message.get("role"), _blocks(message.get("content") or ())
+        role, content = message.get("role"), message.get("content")
+        blocks = _blocks(() if content is None else content)
         if role not in ("user", "assistant", "system"):
             raise Refused(
                 f"messages.{index}.role: Input should be 'user' or 'assistant'"
             )
-        if not blocks and index < len(messages) - 1:
+        last = index == len(messages) - 1
+        if not blocks and not (last and role == "assistant"):
             raise Refused(
                 f"messages.{index}: all messages must have non-empty content except for "
                 "the optional final assistant message"

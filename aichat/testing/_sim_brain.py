@@ -57,6 +57,7 @@ class OfferedTool:
 class Question:
     """A request, freed of its dialect."""
 
+    model: str = ""
     #: What the user said last.
     prompt: str
     system: str = ""
@@ -127,17 +128,18 @@ class Memory:
 
     _seen: dict[bytes, None] = field(factory=dict, init=False)
 
-    def recall(self, segments: Sequence[str], cacheable: int) -> tuple[int, int]:
-        """Tokens that are read from the cache, and those that are written to it now."""
-        running, text_length = hashlib.sha256(), 0
+    def recall(
+        self, model: str, segments: Sequence[str], cacheable: int
+    ) -> tuple[int, int]:
+        """Tokens that are read from the *model*'s cache, and that are written to it now."""
+        running = hashlib.sha256(model.encode(errors="replace"))
         read = known = 0
         for segment in segments[:cacheable]:
             running.update(f"{len(segment)}:{segment}".encode(errors="replace"))
-            text_length += count_tokens(segment)
+            known += count_tokens(segment)
             key = running.digest()
             if key in self._seen:
-                read = text_length
-            known = text_length
+                read = known
             self._seen[key] = None
         while len(self._seen) > _MEMORY:
             del self._seen[next(iter(self._seen))]
@@ -152,7 +154,7 @@ class Memory:
 
 def think(question: Question, memory: Memory) -> Answer:
     """Answer *question*. Raises `ValueError` for a schema that makes no sense."""
-    read, written = memory.recall(question.segments, question.cacheable)
+    read, written = memory.recall(question.model, question.segments, question.cacheable)
     answer = evolve(
         _cut(question, _speak(question)),
         input_tokens=sum(map(count_tokens, question.segments)),
@@ -225,11 +227,15 @@ def _text(question: Question) -> str:
         return _json(instance(question.schema, question.prompt))
     if question.json:
         words = question.prompt.split()
-        said = {"simulator": True, "you_said": question.prompt, "words": len(words)}
+        said: dict[str, Any] = {
+            "simulator": True,
+            "you_said": question.prompt,
+            "words": len(words),
+        }
         if question.results:
             said["results"] = [text for _, text in question.results]
         return _json(said)
-    return " ".join([_HELLO, *_sentences(question)])
+    return "\n\n".join([_HELLO, *_sentences(question)])
 
 
 def _sentences(question: Question) -> Iterator[str]:
@@ -256,7 +262,7 @@ def _sentences(question: Question) -> Iterator[str]:
         f"- Read backwards it begins with “{' '.join(words[:-4:-1])}”."
     )
     if re.search(r"\b(code|python|function|program|script)\b", prompt, re.IGNORECASE):
-        yield f"\n\n```python\ndef answer() -> str:\n    return {json.dumps(longest)}\n```"
+        yield f"```python\ndef answer() -> str:\n    return {json.dumps(longest)}\n```"
 
 
 def _json(value: Any) -> str:

@@ -7,6 +7,7 @@ See: https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final
 
 from ..types import dumps, loads
@@ -53,6 +54,7 @@ def _read(body: Mapping[str, Any], _: Mapping[str, str]) -> Question:
     form = body.get("response_format") or {}
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     return Question(
+        model=str(body["model"]),
         prompt=said[-1] if said else "",
         system="\n".join(system),
         segments=tuple(segments),
@@ -233,11 +235,8 @@ def _results(messages: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ..
         for message in messages
         for call in message.get("tool_calls") or ()
     }
-    results: list[tuple[str, str]] = []
-    for message in reversed(messages):
-        if message["role"] != "tool":
-            break
-        results.append((names[message["tool_call_id"]], _text(message["content"])))
+    latest = takewhile(lambda message: message["role"] == "tool", reversed(messages))
+    results = [(names[m["tool_call_id"]], _text(m["content"])) for m in latest]
     return tuple(reversed(results))
 
 

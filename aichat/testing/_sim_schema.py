@@ -251,10 +251,9 @@ class _Maker:
         pattern = schema.get("pattern")
         if isinstance(pattern, str):
             text = _matching(pattern, [text, *text.split(), *_SHAPES]) or text
-        least, most = schema.get("minLength", 0), schema.get("maxLength")
-        if len(text) < least:
-            text += "." * (least - len(text))
-        return text if most is None else text[:most]
+        # As long as it has to be, and cut where it must not be longer.
+        text = text.ljust(schema.get("minLength", 0), ".")
+        return text[: schema.get("maxLength")]
 
 
 #: Which types are taken among several: usually whatever is not null, in the deep what ends.

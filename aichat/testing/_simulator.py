@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self
@@ -101,6 +101,7 @@ class Simulator:
         self._memory = Memory()
         self._faults: deque[Fault] = deque()
         self._answering: dict[int, web.Request] = {}
+        self._idle = asyncio.Event()
         self._number = 0
         #: The latest requests, *keep* at most.
         self.requests: list[ReceivedRequest] = []
@@ -132,6 +133,9 @@ class Simulator:
             raise ConfigError("The simulator is running already.")
         app = web.Application(client_max_size=_MAX_BODY)
         app.router.add_route("*", "/{path:.*}", self._handle)
+        # Belongs to the loop that it is first waited in.
+        self._idle = asyncio.Event()
+        self._idle.set()
         # The handler is cancelled when its client goes: that is how we notice.
         runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0
@@ -179,6 +183,10 @@ class Simulator:
     def active(self) -> int:
         """How many answers are under way."""
         return len(self._answering)
+
+    async def idle(self) -> None:
+        """Wait until no answer is under way: the time to look at `disconnects`."""
+        await self._idle.wait()
 
     def clear(self) -> None:
         """Forget the requests, the counts, the cached prompts and the faults to come."""
@@ -246,8 +254,9 @@ class Simulator:
             return web.Response()
 
     @asynccontextmanager
-    async def _under_way(self, visit: _Visit) -> AsyncIterator[None]:
+    async def _under_way(self, visit: _Visit) -> AsyncGenerator[None, None]:
         self._answering[visit.number] = visit.request
+        self._idle.clear()
         try:
             yield
         except _HungUp:
@@ -259,6 +268,8 @@ class Simulator:
             raise
         finally:
             del self._answering[visit.number]
+            if not self._answering:
+                self._idle.set()
 
     async def _answer(self, visit: _Visit) -> web.StreamResponse:
         body = await visit.body()
@@ -390,10 +401,10 @@ class _Visit:
     request: web.Request
     path: str
     number: int
-    headers: Mapping[str, str] = field(init=False)
 
-    @headers.default
-    def _lower(self) -> Mapping[str, str]:
+    @property
+    def headers(self) -> dict[str, str]:
+        """Its headers, in lower case."""
         return {name.lower(): value for name, value in self.request.headers.items()}
 
     @property

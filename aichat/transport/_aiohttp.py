@@ -20,6 +20,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast, final
 
@@ -82,15 +83,15 @@ class Session:
             and self._process == os.getpid()
         )
 
-    async def open(self) -> None:
-        """Make the aiohttp session; to be called in the loop, harmless when done twice."""
-        if self._keeper is None:
-            self._session = _client_session(self._config)
-            # A loop that ends closes its async generators (`loop.shutdown_asyncgens`), and
-            # one that is garbage hands them to the loop for closing. So whoever forgets
-            # to close a client leaves no socket and no warning from aiohttp behind.
-            self._keeper = _keep(self._session)
-            await anext(self._keeper)
+    def open(self) -> None:
+        """Make the aiohttp session; to be called in the loop."""
+        self._session = _client_session(self._config)
+        # A loop that ends closes its async generators (`loop.shutdown_asyncgens`), and
+        # one that is garbage hands them to the loop for closing. So whoever forgets to
+        # close a client leaves no socket and no warning from aiohttp behind.
+        self._keeper = _keep(self._session)
+        with suppress(StopIteration):
+            self._keeper.__anext__().send(None)  # to its `yield`, where it stays
 
     async def send(self, request: HTTPRequest, enter: Enter) -> HTTPResponse:
         """Send *request* and wait for the headers of the answer."""
@@ -104,17 +105,21 @@ class Session:
         """Close the connections, from whichever loop or process."""
         self._closed = True
         keeper, self._keeper = self._keeper, None
-        if keeper is None or self._loop.is_closed():
+        if keeper is None or self._session is None:
             return
         if self._process != os.getpid():
             # They are the parent's, and so is its loop. A file descriptor leaks; closing
             # would write into the parent's connections.
-            _ORPHANS.append(keeper)
+            _ORPHANS.append((keeper, self._session))
+        elif self._loop.is_closed():
+            # Closed by hand, without `shutdown_asyncgens`: there is nobody left to close a
+            # transport, so asyncio does when it is collected. aiohttp need not say so too.
+            await self._session.close()
         elif self._loop is asyncio.get_running_loop():
             await keeper.aclose()
         else:
-            # Another thread's. Its loop closes it when it comes round to it.
-            self._loop.call_soon_threadsafe(_finish, keeper)
+            # Another thread's. Its loop finalises the generator that nobody refers to.
+            self._loop.call_soon_threadsafe(_forget, keeper)
 
     async def _request(
         self, request: HTTPRequest, enter: Enter
@@ -136,7 +141,7 @@ class Session:
         return _Response(response)
 
 
-#: Kept so that nobody finalises them: sessions of the process that we were forked from.
+#: Sessions of the process that we were forked from, kept so that nobody finalises them.
 _ORPHANS: list[Any] = []
 
 
@@ -147,9 +152,8 @@ async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
         await session.close()
 
 
-def _finish(keeper: AsyncGenerator[None, None]) -> None:
-    # The loop finalises an async generator that nobody refers to any more.
-    del keeper
+def _forget(_: AsyncGenerator[None, None]) -> None:
+    """Refer to something for the last time."""
 
 
 @final

@@ -36,6 +36,8 @@ MAX_DOCUMENT = 64 * 2**20
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
+#: The title of a page stands in its first bytes.
+_PAGE = 16 * 2**10
 #: Nobody indents an answer by more.
 _LONGEST_BLANK = 4096
 
@@ -122,16 +124,23 @@ class Pipeline:
             del body[: body.rfind(b"\n") + 1]
             self.progressed = False
             return
-        if start[:1] == b"<":
-            raise ProtocolError(
-                f"The server answered with a web page: {page_text(start)} "
-                "Is the base URL right, or is there a proxy in between?"
-            )
+        if start.startswith(b"<"):
+            self._feed = self._page
         # A line of JSON also begins with a brace: no documents there.
-        whole = start[:1] in b"{[" and not isinstance(self._framing, NDJSONDecoder)
-        self._feed = self._collect if whole else self._decode
+        elif start.startswith((b"{", b"[")) and not isinstance(
+            self._framing, NDJSONDecoder
+        ):
+            self._feed = self._collect
+        else:
+            self._feed = self._decode
         self._body = bytearray()
         self._feed(bytes(body), chunks)
+
+    def _page(self, data: bytes, chunks: list[StreamChunk]) -> None:
+        """Read as much of a web page as says what it is."""
+        self._body += data
+        if len(self._body) >= _PAGE:
+            self._end(chunks)
 
     def _collect(self, data: bytes, chunks: list[StreamChunk]) -> None:
         self.progressed = True
@@ -143,6 +152,8 @@ class Pipeline:
         decoder = self._decoder
         decode = decoder.decode
         events = self._framing.decode(data)
+        if type(events) is not list:
+            events = list(events)
         for event in events:
             # `+=` keeps what came before an exception, so an event may speak and then fail.
             chunks += decode(event)
@@ -156,6 +167,12 @@ class Pipeline:
     def _end(self, chunks: list[StreamChunk]) -> None:
         if self._feed == self._sniff:
             raise StreamInterruptedError("The server sent an empty answer.")
+        if self._feed == self._page:
+            raise ProtocolError(
+                "The server answered with a web page: "
+                f"{page_text(bytes(self._body[:_PAGE]))} "
+                "Is the base URL right, or is there a proxy in between?"
+            )
         if self._feed == self._collect:
             chunks += self._decoder.document(self._document())
         else:

@@ -385,10 +385,9 @@ def _text(value: str, longest: int = _LONGEST) -> str:
 
 
 def _words_of(source: dict[str, Any], facts: _Facts) -> None:
-    inner = source.get("innererror")
-    details = source.get("details")
-    holders: list[Any] = [source]
-    holders += [h for h in (inner, details) if isinstance(h, dict)]
+    # Anthropic's details are more telling than its type; Azure's inner error is less so.
+    found = (source.get("details"), source, source.get("innererror"))
+    holders = [holder for holder in found if isinstance(holder, dict)]
     for holder in holders:
         for name in ("error_code", "code", "type", "status", "raw_status_code"):
             word = holder.get(name)

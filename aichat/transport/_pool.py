@@ -94,11 +94,13 @@ class Pool:
         with self._lock:
             if self._closed:
                 raise ClosedError("The client is closed.")
-            for other in [o for o, s in self._sessions.items() if not s.usable]:
-                del self._sessions[other]
+            spent = [o for o, s in self._sessions.items() if not s.usable]
+            old = [self._sessions.pop(o) for o in spent]
             if (session := self._sessions.get(loop)) is None:
                 session = self._sessions[loop] = Session(self.config)
-        await session.open()
+                session.open()
+        for other in old:
+            await other.aclose()
         return session
 
     def __del__(self, _warn: Any = warnings.warn) -> None:

@@ -15,6 +15,7 @@ attempt. `Transport._retrying` is that order, and the only place to change it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 import uuid
@@ -58,6 +59,8 @@ from ._wire import HTTPRequest, HTTPResponse, Send
 __all__ = ["Transport", "TransportEvent"]
 
 T = TypeVar("T")
+
+_log = logging.getLogger("aichat")
 
 #: Bytes of an error's body, and seconds for reading them: the status has said the most.
 _ERROR_BODY = 64 * 2**10
@@ -108,7 +111,7 @@ class Transport:
     idempotency_header: str | None = "idempotency-key"
     #: Whether a key may go over ``http://`` to a public host.
     allow_insecure: bool = False
-    #: Told what goes on; must neither block nor raise.
+    #: Told what goes on, in the middle of it: must not block.
     on_event: Callable[[TransportEvent], None] | None = field(default=None, repr=False)
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, repr=False)
     rand: Callable[[], float] = field(default=random.random, repr=False)
@@ -128,7 +131,8 @@ class Transport:
 
         The first list holds output or the end of the answer, and begins with a
         `ResponseStart`. Until then failures are retried; afterwards, and when retrying has
-        not helped, an `AIChatError` that is no longer retryable is raised.
+        not helped, an `AIChatError` that is no longer retryable is raised. (With no retries
+        allowed here it stays as retryable as it is, for a retry further out.)
         """
         call = self._begin(request, deadlines, max_retries)
         answer: _Answer | None = None
@@ -234,7 +238,10 @@ class Transport:
         if call.passage is not None:
             call.passage.ended(outcome)
         if isinstance(outcome, AIChatError):
-            outcome.given_up()
+            # Where we were told not to try again, whoever told us may; but not once
+            # something has been said.
+            if call.policy.max_retries or call.spoken:
+                outcome.given_up()
             outcome.attempts = call.attempts
             if isinstance(outcome, ProviderError):
                 outcome.note(request_id=call.request_id)
@@ -312,16 +319,19 @@ class Transport:
     ) -> None:
         if self.on_event is None:
             return
-        self.on_event(
-            TransportEvent(
-                kind=kind,
-                provider=self.name,
-                attempt=call.tries + 1,
-                reason=reason,
-                seconds=seconds,
-                error=error,
-            )
+        event = TransportEvent(
+            kind=kind,
+            provider=self.name,
+            attempt=call.tries + 1,
+            reason=reason,
+            seconds=seconds,
+            error=error,
         )
+        try:
+            self.on_event(event)
+        except Exception:
+            # Whoever only watches must not be what breaks the call.
+            _log.exception("The transport's on_event raised")
 
     # --- one attempt -----------------------------------------------------------------
 
@@ -447,8 +457,11 @@ class _Call:
     tries: int = 0
     #: Of the attempt under way.
     request_id: str | None = None
+    #: Whether output has been handed up.
+    spoken: bool = False
 
     def began(self) -> None:
+        self.spoken = True
         if self.passage is not None:
             self.passage.began()
 

@@ -232,7 +232,7 @@ class ChatRequest:
         if not all(self.stop):
             _refuse("stop holds an empty text, which would end every answer at once.")
         for name, extras in self.provider_options.items():
-            if not isinstance(extras, Mapping):
+            if not isinstance(extras, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # types can lie
                 _refuse(
                     f"provider_options[{name!r}] must be a mapping, got {extras!r}."
                 )
@@ -240,7 +240,7 @@ class ChatRequest:
 
     def _check_tools(self) -> None:
         for tool in self.tools:
-            if not isinstance(tool, Tool):
+            if not isinstance(tool, Tool):  # pyright: ignore[reportUnnecessaryIsInstance]  # types can lie
                 _refuse(f"tools must hold Tools, got a {type(tool).__name__}.")
         names = [tool.name for tool in self.tools]
         twice = sorted({name for name in names if names.count(name) > 1})

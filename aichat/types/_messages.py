@@ -180,7 +180,8 @@ class DocumentPart(_Media):
     def from_file(cls, path: str | Path, **options: Any) -> DocumentPart:
         """Read a document from disk, at once (it blocks: a thread may be kinder)."""
         path = Path(path)
-        return cls(data=path.read_bytes(), **{"name": path.name, **options})
+        options.setdefault("name", path.name)
+        return cls(data=path.read_bytes(), **options)
 
 
 @frozen

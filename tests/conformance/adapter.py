@@ -14,6 +14,7 @@ from attrs import evolve
 from aichat import Client, ClientConfig, Deadlines, Registry, TextDelta
 from aichat._connect import Directory
 from aichat.errors import AIChatError
+from aichat.providers import HTTPProvider
 
 _PROVIDERS = {"openai": "openai-chat", "anthropic": "anthropic"}
 
@@ -25,32 +26,32 @@ _WORDS = {
     "request_timeout": "timeout",
     "stream_interrupted": "stream_truncated",
     "protocol_error": "stream_protocol",
-    "provider_unavailable": "connection_failed",
 }
 _WORDS_BY_STATUS = {
     409: "conflict",
     413: "request_too_large",
+    502: "server_error",
     503: "overloaded",
     529: "overloaded",
 }
 
 
 class _Addresses(Directory):
-    """Providers of one configuration and one pool, at any number of addresses."""
+    """Providers of one configuration: one per dialect, at any number of addresses."""
 
     def __init__(self, config: ClientConfig) -> None:
         super().__init__(config, Registry(), {})
-        self._names: dict[tuple[str, str], str] = {}
+        self._first: dict[str, HTTPProvider] = {}
 
     def name_of(self, api: str, base_url: str) -> str:
         """The name of the provider that speaks *api* at *base_url*."""
-        name = self._names.get((api, base_url))
-        if name is None:
-            config = evolve(
-                self._config, provider=_PROVIDERS[api], base_url=base_url, model=None
-            )
-            name = self._names[api, base_url] = f"{api}-{len(self._names)}"
-            self._made[name] = self._make(config)
+        config = evolve(self._config, provider=_PROVIDERS[api], base_url=base_url)
+        made = self._make(config)
+        assert isinstance(made, HTTPProvider)
+        # Limits, breakers and budgets are shared by all addresses, as if they were one.
+        transport = self._first.setdefault(api, made).transport
+        name = f"{api}-{len(self._made)}"
+        self._made[name] = evolve(made, transport=transport)
         return name
 
 
@@ -108,5 +109,8 @@ class AIChat(harness.Adapter):  # type: ignore[misc]  # it has no types
         """The error's code in the harness's words, and whether it is one of ours."""
         if not isinstance(exc, AIChatError):
             return type(exc).__name__, False
-        code = _WORDS_BY_STATUS.get(exc.status or 0) or _WORDS.get(exc.code, exc.code)
-        return str(code), True
+        word = _WORDS_BY_STATUS.get(exc.status or 0)
+        if word is None and exc.code == "provider_unavailable":
+            # The provider says so, in a stream; or there is nobody who could.
+            word = "overloaded" if exc.provider_code else "connection_failed"
+        return word or _WORDS.get(exc.code, str(exc.code)), True

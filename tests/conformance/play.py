@@ -8,10 +8,11 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from aichat import Client, ClientConfig, Registry, tool_result, user
+from aichat import Client, ClientConfig, Registry, connect, tool_result, user
 from aichat.errors import AIChatError
 from aichat.providers import ProviderSpec
 from aichat.testing import check_stream
+from aichat.transport import Pool
 from aichat.types import ChatRequest, ChatResponse, ToolCallPart, fold
 
 from .corpus import kit
@@ -21,6 +22,7 @@ __all__ = ["KEY", "Outcome", "Player"]
 #: So unlike anything else that finding it anywhere means that it leaked.
 KEY = "sk-canary-5b1f0c7e9d2a48633e71"
 
+_REGISTRY = Registry()
 # Not there yet. Azure's answers are OpenAI's, so they are decoded all the same.
 _STAND_INS = {"azure": "openai-chat"}
 
@@ -93,14 +95,13 @@ class Player:
     model: str
 
     @classmethod
-    def of(cls, case: Any, base_url: str) -> Player:
+    def of(cls, case: Any, base_url: str, pool: Pool) -> Player:
         """Speak the dialect of *case*, and send one request per call."""
-        registry = Registry()
-        wanted = kit().target(case, known=set(registry))
+        wanted = kit().target(case, known=set(_REGISTRY))
         name, settings = wanted.provider, wanted.options
-        if name not in registry:
+        if name not in _REGISTRY:
             name, settings = _STAND_INS[name], {}
-        spec = registry[name]
+        spec = _REGISTRY[name]
         assert isinstance(spec, ProviderSpec)
         config = ClientConfig(
             provider=name,
@@ -109,7 +110,7 @@ class Player:
             max_retries=0,
             settings=settings,
         )
-        client = Client.from_config(config, registry=registry, environ={})
+        client = Client.with_provider(connect(config, spec, pool=pool, environ={}))
         return cls(case, spec, client, f"{name}:{wanted.model}")
 
     async def stream(self) -> Outcome:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from aichat.transport import Pool
+
 from .corpus import MISSING, cases, kit
 from .play import KEY, Player
 
@@ -46,6 +48,14 @@ _CASES = cases(*APIS)
 _CUT_OFF = [cut for case in _CASES if (cut := kit().interrupted(case))]
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool() -> AsyncGenerator[Pool, None]:
+    """Connections for all clients: one that was left in a mess spoils the next case."""
+    pool = Pool()
+    yield pool
+    await pool.aclose()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=SEEDS)
 async def replay(request: pytest.FixtureRequest) -> AsyncGenerator[Any, None]:
     """A server that answers with the recordings."""
@@ -61,27 +71,29 @@ async def replay_cut_off(request: pytest.FixtureRequest) -> AsyncGenerator[Any, 
 
 
 @pytest.mark.parametrize("case", _params(_CASES))
-async def test_recording(case: Any, replay: Any) -> None:
+async def test_recording(case: Any, replay: Any, pool: Pool) -> None:
     """
     Client and official SDK agree on what was said, however the network cuts it.
     """
     # S1, S2, S3, S5, S6, S7, S8, S10, X1
-    await _hold(case, replay)
+    await _hold(case, replay, pool)
 
 
 @pytest.mark.parametrize("case", _params(_CUT_OFF))
-async def test_cut_off_before_its_end(case: Any, replay_cut_off: Any) -> None:
+async def test_cut_off_before_its_end(
+    case: Any, replay_cut_off: Any, pool: Pool
+) -> None:
     """
     The same stream without its end is an error, and never an answer.
     """
     # S4
-    await _hold(case, replay_cut_off)
+    await _hold(case, replay_cut_off, pool)
 
 
-async def _hold(case: Any, server: Any) -> None:
+async def _hold(case: Any, server: Any, pool: Pool) -> None:
     """Ask for *case* in both ways, and hold the outcomes against what it should be."""
     asked_before = len(server.requests(case))
-    player = Player.of(case, server.base_url(case))
+    player = Player.of(case, server.base_url(case), pool)
     async with player.client:
         stream = await player.stream()
         whole = await player.complete()

@@ -7,9 +7,10 @@ keys pass. This knows the few forms that occur in those types.
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import typing_extensions
 from anthropic.types.message_create_params import MessageCreateParamsStreaming
@@ -37,11 +38,12 @@ def _check(kind: Any, value: Any, where: str) -> Iterator[str]:
     origin, args = get_origin(kind), get_args(kind)
     if typing_extensions.is_typeddict(kind):
         yield from _check_dict(kind, value, where)
-    elif origin in (typing_extensions.Required, typing_extensions.NotRequired):
+    elif (
+        origin in (typing_extensions.Required, typing_extensions.NotRequired)
+        or origin is typing.Annotated
+    ):
         yield from _check(args[0], value, where)
-    elif origin is typing.Annotated:
-        yield from _check(args[0], value, where)
-    elif origin is Union or origin is type(int | str):
+    elif origin in (Union, types.UnionType):
         yield from _check_union(args, value, where)
     elif origin is Literal:
         if value not in args:
@@ -60,9 +62,8 @@ def _check(kind: Any, value: Any, where: str) -> Iterator[str]:
     elif kind is float:
         if not isinstance(value, (int, float)):
             yield f"{where}: {value!r} is no number"
-    elif kind not in (object, Any) and not isinstance(kind, TypeVar):
-        if type(value) is not kind:
-            yield f"{where}: {value!r} is no {kind}"
+    elif kind not in (object, Any) and type(value) is not kind:
+        yield f"{where}: {value!r} is no {kind}"
 
 
 def _check_dict(kind: Any, value: Any, where: str) -> Iterator[str]:
@@ -72,7 +73,8 @@ def _check_dict(kind: Any, value: Any, where: str) -> Iterator[str]:
     hints = typing_extensions.get_type_hints(kind, include_extras=True)
     for name, hint in hints.items():
         # Not `__required_keys__`: those types' annotations are text until read.
-        if get_origin(hint) is typing_extensions.Required and name not in value:
+        form: Any = get_origin(hint)
+        if form is typing_extensions.Required and name not in value:
             yield f"{where}.{name} is missing in {kind.__name__}"
     for name, item in value.items():
         if name not in hints:

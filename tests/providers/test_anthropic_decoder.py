@@ -88,11 +88,14 @@ def test_text_in_several_scripts() -> None:
 def test_thoughts_and_calls_keep_their_order_and_their_secrets() -> None:
     """Every part is there, in order, with what Anthropic wants back (S9)."""
     model = "claude-opus-4-8"
-    thought, redacted, text, weather, now = response("thinking_and_tools").message.content
+    thought, redacted, text, weather, now = response(
+        "thinking_and_tools"
+    ).message.content
     signed = {"type": "thinking", "signature": "RXEvUUJDLi4r=="}
     hidden = {"type": "redacted_thinking", "data": "T3BhcXVl/data+=="}
     assert thought == ReasoningPart(
-        "Two cities, two calls.", provider_state=ProviderState("anthropic", signed, model)
+        "Two cities, two calls.",
+        provider_state=ProviderState("anthropic", signed, model),
     )
     assert redacted == ReasoningPart(
         "", provider_state=ProviderState("anthropic", hidden, model)
@@ -411,15 +414,15 @@ def test_broken_utf8_is_replaced() -> None:
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 _KINDS = ("text", "thinking", "redacted_thinking", "tool_use", "server_tool_use")
 _DELTAS = ("text_delta", "thinking_delta", "signature_delta", "input_json_delta")
-_FIELDS = (
-    "citation citations data id index input model name partial_json signature text thinking"
-)
+_FIELDS = "citation citations data id index input model name partial_json signature text thinking"
 
 
 def _objects(*kinds: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -431,10 +434,14 @@ def _objects(*kinds: str) -> st.SearchStrategy[dict[str, Any]]:
 
 _EVENTS = st.fixed_dictionaries(
     {
-        "type": st.sampled_from(
-            "message_start content_block_start content_block_delta content_block_stop "
-            "message_delta ping".split()
-        )
+        "type": st.sampled_from([
+            "message_start",
+            "content_block_start",
+            "content_block_delta",
+            "content_block_stop",
+            "message_delta",
+            "ping",
+        ])
     },
     optional={
         "index": st.integers(0, 2) | _JSON,
@@ -442,9 +449,12 @@ _EVENTS = st.fixed_dictionaries(
         "delta": _objects(*_DELTAS, "citations_delta", "compaction_delta") | _JSON,
         "message": _objects("message") | _JSON,
         "usage": st.dictionaries(
-            st.sampled_from(
-                "input_tokens output_tokens cache_read_input_tokens output_tokens_details".split()
-            ),
+            st.sampled_from([
+                "input_tokens",
+                "output_tokens",
+                "cache_read_input_tokens",
+                "output_tokens_details",
+            ]),
             _JSON,
         ),
     },
@@ -552,7 +562,9 @@ def test_calls_without_an_id_or_with_a_used_one_get_their_own() -> None:
 def test_the_ids_that_we_make_are_alike_and_unlike() -> None:
     """They say whose they are, and fit Anthropic's own pattern."""
     decoder = MessagesDecoder()
-    calls = events(decoder, block("tool_use", 0, name="f"), block("tool_use", 1, name="f"))
+    calls = events(
+        decoder, block("tool_use", 0, name="f"), block("tool_use", 1, name="f")
+    )
     one, two = (chunk.id for chunk in calls if isinstance(chunk, ToolCallDelta))
     assert one is not None
     assert one.startswith("call_aichat_")
@@ -569,7 +581,9 @@ def test_an_input_that_came_with_the_start(whole: Any, arguments: str) -> None:
     decoder = started()
     events(decoder, block("tool_use", id="t", name="f", input=whole))
     rest = events(decoder, STOP)
-    assert "".join(c.arguments for c in rest if isinstance(c, ToolCallDelta)) == arguments
+    assert (
+        "".join(c.arguments for c in rest if isinstance(c, ToolCallDelta)) == arguments
+    )
 
 
 def test_deltas_win_over_an_input_that_came_with_the_start() -> None:
@@ -585,7 +599,9 @@ def test_the_input_of_a_tool_of_theirs_may_be_broken() -> None:
     """It is not ours to execute, and goes back in the form that Anthropic advises."""
     decoder = started()
     events(decoder, block("server_tool_use", id="s", name="x", input={}))
-    events(decoder, delta("input_json_delta", partial_json='{"q'), stopped("max_tokens"))
+    events(
+        decoder, delta("input_json_delta", partial_json='{"q'), stopped("max_tokens")
+    )
     [trace] = fold(decoder.flush()).message.content
     assert isinstance(trace, OpaquePart)
     assert trace.provider_state.payload["input"] == {"INVALID_JSON": '{"q'}
@@ -698,13 +714,18 @@ def test_a_document_without_content_is_an_answer() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ({"type": "error", "error": {"type": "overloaded_error"}}, ProviderUnavailableError),
+        (
+            {"type": "error", "error": {"type": "overloaded_error"}},
+            ProviderUnavailableError,
+        ),
         ({"error": {"type": "rate_limit_error"}}, RateLimitError),
         ({"choices": []}, ProtocolError),
         ([1], ProtocolError),
     ],
 )
-def test_documents_that_are_no_answer(value: Any, expected: type[ProviderError]) -> None:
+def test_documents_that_are_no_answer(
+    value: Any, expected: type[ProviderError]
+) -> None:
     """An error is an error, and another API's answer is no empty success (S6)."""
     with pytest.raises(expected):
         MessagesDecoder().document(value)

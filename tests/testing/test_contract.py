@@ -262,6 +262,7 @@ async def empty(_: ChatRequest) -> AsyncGenerator[StreamChunk, None]:
 
 
 async def stubborn(_: ChatRequest) -> AsyncGenerator[StreamChunk, None]:
+    yield TextDelta("Hi")
     with suppress(asyncio.CancelledError):
         await asyncio.sleep(0)
     yield END
