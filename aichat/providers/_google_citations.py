@@ -119,7 +119,7 @@ class _Places:
                     return place
         if not words:
             return None
-        found = [
+        found: list[tuple[int, int, int]] = [
             (part, at, at + len(words))
             for part, text in self._texts.items()
             if (at := text.find(words)) >= 0

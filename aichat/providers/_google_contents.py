@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeAlias, assert_never
 from urllib.parse import urlsplit
 
@@ -270,8 +270,9 @@ class Conversation:
             "response": {key: result.text},
         }
         # Only an id that came from there is known there.
-        if (id := self._ours(call.provider_state).get("id")) is not None:
-            response["id"] = id
+        known = self._ours(call.provider_state)
+        if "id" in known:
+            response["id"] = known["id"]
         inside: list[_Part] = []
         for part in result.content:
             if not isinstance(part, TextPart):
@@ -290,10 +291,9 @@ class Conversation:
             why = "set mediaResolution in provider_options"
             self._unsupported.sampling("the detail of an image", part.detail, why)
         if part.file_id is not None:
-            id = part.file_id
-            # Google's own SDK sends the URI, which the upload has answered with.
-            url = _FILES + id if _FILE_ID.fullmatch(id) else id
-            return self._link(url, part)
+            # It is the URI that is wanted; an upload answers with both.
+            at_home = _FILE_ID.fullmatch(part.file_id) is not None
+            return self._link(_FILES * at_home + part.file_id, part)
         if part.data is not None:
             return _inline(part.data, part.require_media_type())
         assert part.url is not None

@@ -45,6 +45,7 @@ from ..types import (
     TextDelta,
     ToolCallDelta,
     UsageUpdate,
+    Whole,
     dumps,
     loads,
     loads_exact,
@@ -182,7 +183,7 @@ class GenerateContentDecoder:
         except JSONError:
             return self._decode_odd(event)
         # Most events are these: more of the text under way. It is all in `_chunk`, too.
-        part = self._text_part
+        part, text = self._text_part, None
         if part >= 0:
             try:
                 (candidate,) = value["candidates"]
@@ -201,7 +202,7 @@ class GenerateContentDecoder:
                 )
             except (LookupError, TypeError, ValueError):
                 plain = False  # something else, or nothing that we know
-            if plain:
+            if plain and text is not None:
                 usage = value.get("usageMetadata")
                 if type(usage) is dict:
                     self._usage.update(usage)
@@ -411,15 +412,17 @@ class GenerateContentDecoder:
         self, part: dict[str, Any], state: dict[str, Any]
     ) -> Iterator[StreamChunk]:
         kind, data = _inline(part["inlineData"])
-        family = kind.partition("/")[0]
-        make: Any = {"image": ImagePart, "audio": AudioPart}.get(family)
-        if make is None and kind == "application/pdf":
-            make = DocumentPart
-        if make is None:
-            yield PartAdded(OpaquePart("inlineData", self._state(part)), self._next())
-            return
         kept = self._state(state) if state else None
-        whole = make(data=data, media_type=kind, provider_state=kept)
+        whole: Whole
+        match kind.partition("/"):
+            case ("image", _, _):
+                whole = ImagePart(data=data, media_type=kind, provider_state=kept)
+            case ("audio", _, _):
+                whole = AudioPart(data=data, media_type=kind, provider_state=kept)
+            case (_, _, "pdf"):
+                whole = DocumentPart(data=data, media_type=kind, provider_state=kept)
+            case _:
+                whole = OpaquePart("inlineData", self._state(part))
         yield PartAdded(whole, self._next())
 
     def _next(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from attrs import define, field
@@ -75,7 +76,7 @@ class PartialArguments:
     def _put(self, path: str, value: Any) -> None:
         steps = _steps(path)
         holder: Any = self._value
-        for step, after in zip(steps, steps[1:], strict=False):
+        for step, after in pairwise(steps):
             empty: Any = [] if isinstance(after, int) else {}
             holder = _reach(holder, step, empty)
         _reach(holder, steps[-1], value, replace=True)

@@ -109,7 +109,9 @@ class _Encoder:
         if off and effort not in (None, Effort.NONE):
             _refuse(f"reasoning_budget=0 contradicts reasoning_effort={effort!s}.")
         if model.thinking == "never":
-            wanted = {"include_reasoning": request.include_reasoning or None}
+            wanted: dict[str, Any] = {
+                "include_reasoning": request.include_reasoning or None
+            }
             if not off:
                 wanted |= {"reasoning_effort": effort, "reasoning_budget": budget}
             for option, value in wanted.items():
@@ -299,7 +301,7 @@ def _all_tools(ours: list[Any], theirs: Any) -> list[Any]:
     for tool in theirs:
         if isinstance(tool, Mapping) and "functionDeclarations" in tool:
             functions += tool["functionDeclarations"]
-            tool = {k: v for k, v in tool.items() if k != "functionDeclarations"}  # noqa: PLW2901
+            tool = {k: v for k, v in tool.items() if k != "functionDeclarations"}
         if tool:
             others.append(tool)
     return [{"functionDeclarations": functions}, *others]

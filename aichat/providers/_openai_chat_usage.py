@@ -61,14 +61,12 @@ def normal_usage(raw: Mapping[str, Any]) -> Usage:
     reasoning = _first(
         _count(generated, "reasoning_tokens"), _count(raw, "reasoning_tokens")
     )
-    if (
-        reasoning
-        and input_tokens is not None
-        and output_tokens is not None
-        and total_tokens == input_tokens + output_tokens + reasoning
-    ):
-        # xAI leaves reasoning out of completion_tokens, and only there.
-        output_tokens += reasoning
+    if reasoning and output_tokens is not None:
+        # xAI leaves reasoning out of completion_tokens and has it in the total; Gemini
+        # behind a gateway has it in neither. Then the whole is smaller than its part.
+        apart = (input_tokens or 0) + output_tokens + reasoning
+        if reasoning > output_tokens or total_tokens == apart:
+            output_tokens += reasoning
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,

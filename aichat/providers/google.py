@@ -28,7 +28,7 @@ __all__ = ["SPEC", "VERTEX", "GenerateContentDecoder", "GoogleEvents", "encode_r
 
 _VERTEX: Final = "https://aiplatform.googleapis.com"
 _ENDS_IN_VERSION: Final = re.compile(r"/v\d[a-z0-9]*$")
-_LIST_MODELS: Final = {"pageSize": "1"}
+_ONE: Final = {"pageSize": "1"}
 
 
 def prepare(request: HTTPRequest, settings: Mapping[str, str]) -> HTTPRequest:
@@ -48,20 +48,20 @@ def prepare_vertex(request: HTTPRequest, settings: Mapping[str, str]) -> HTTPReq
         if not re.fullmatch(r"[A-Za-z0-9.:-]*", value):
             raise ConfigError(f"settings: {name} {value!r} holds what no name holds.")
     path = request.path
-    if path.startswith(("/models/", "/publishers/", "/endpoints/")):
-        path = f"/publishers/google{path}" if path.startswith("/models/") else path
-        if project:
-            path = f"/projects/{project}/locations/{location}{path}"
-    if project and request.base_url == _VERTEX:
-        request = evolve(request, base_url=_host(location))
-    listing = request.method == "GET"  # the models are in no project
-    version = "v1beta1" if listing else settings["api_version"]
-    return _versioned(evolve(request, path=request.path if listing else path), version)
+    if path.startswith("/models/"):
+        path = f"/publishers/google{path}"
+    if project and not path.startswith("/projects/"):
+        path = f"/projects/{project}/locations/{location}{path}"
+    base_url = request.base_url
+    if project and base_url == _VERTEX:
+        base_url = _host(location)
+    wire = evolve(request, base_url=base_url, path=path)
+    return _versioned(wire, settings["api_version"])
 
 
 def _host(location: str) -> str:
     match location:
-        case "global" | "":
+        case "global":
             return _VERTEX
         case "us" | "eu":
             return f"https://aiplatform.{location}.rep.googleapis.com"
@@ -77,7 +77,7 @@ def _versioned(request: HTTPRequest, version: str) -> HTTPRequest:
 
 def vertex_auth(request: HTTPRequest, key: str) -> HTTPRequest:
     """An access token for a project; an API key where there is none."""
-    in_project = "/projects/" in request.path or request.method == "GET"
+    in_project = "/projects/" in request.path
     return (bearer if in_project else header("x-goog-api-key"))(request, key)
 
 
@@ -101,7 +101,7 @@ SPEC: Final = ProviderSpec(
     error_codes=ERROR_CODES,
     # It thinks for minutes without a byte, and sends no keep-alives.
     deadlines=evolve(DEFAULT_DEADLINES, first_byte=300, idle=300),
-    health_check=HTTPRequest("/models", method="GET", query=_LIST_MODELS),
+    health_check=HTTPRequest("/models", method="GET", query=_ONE),
     capabilities=frozenset({
         Capability.STREAMING,
         Capability.TOOLS,
@@ -142,13 +142,12 @@ VERTEX: Final = evolve(
     base_url=_VERTEX,
     base_url_env=("GOOGLE_VERTEX_BASE_URL",),
     # A token lives for an hour: better a function that fetches one.
-    api_key_env=("GOOGLE_ACCESS_TOKEN",),
+    api_key_env=("GOOGLE_OAUTH_ACCESS_TOKEN",),
     auth=vertex_auth,
     settings={"project": None, "location": "global", "api_version": "v1"},
     prepare=prepare_vertex,
     encode_request=partial(encode_request, provider="vertex"),
     decoder=partial(GenerateContentDecoder, provider="vertex"),
-    health_check=HTTPRequest(
-        "/publishers/google/models", method="GET", query=_LIST_MODELS
-    ),
+    # The models are listed in no project; this asks for what is in ours.
+    health_check=HTTPRequest("/cachedContents", method="GET", query=_ONE),
 )

@@ -60,6 +60,16 @@ from aichat.types import FinishReason
             id="reasoning within",
         ),
         pytest.param(
+            {
+                "prompt_tokens": 61,
+                "completion_tokens": 10,
+                "total_tokens": 71,
+                "completion_tokens_details": {"reasoning_tokens": 96},
+            },
+            (61, 106, None, None, 96),
+            id="more reasoning than output",
+        ),
+        pytest.param(
             {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 20},
             (3, 4, None, None, None),
             id="a gap that nobody explains",
