@@ -284,5 +284,3 @@ async def _health(provider: Provider) -> Health:
     except AIChatError as error:
         return Health(ok=False, latency=time.perf_counter() - began, error=error)
     return Health(ok=True, latency=time.perf_counter() - began)
-
-

@@ -7,7 +7,7 @@ import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
-from typing import Any, Self, final
+from typing import Any, Self, cast, final
 
 from attrs import define, field
 
@@ -41,7 +41,10 @@ class ChatStream:
         self._record = _Record()
         # The generator must not refer to us: a cycle would put off its closing until the
         # garbage collector comes by.
-        self._chunks = _recorded(handler, request, self._record)
+        self._chunks = cast(
+            "AsyncGeneratorType[StreamChunk, None]",
+            _recorded(handler, request, self._record),
+        )
 
     def __aiter__(self) -> AsyncIterator[StreamChunk]:
         if self._record.done:

@@ -45,7 +45,9 @@ def anthropic() -> tuple[bytes, bytes, bytes]:
         "message_start",
         message={"id": "msg_1", "type": "message", "role": "assistant"}
         | {"model": "benchmark", "content": [], "stop_reason": None, "usage": usage},
-    ) + event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    ) + event(
+        "content_block_start", index=0, content_block={"type": "text", "text": ""}
+    )
     delta = {"type": "text_delta", "text": " word"}
     end = (
         event("content_block_stop", index=0)

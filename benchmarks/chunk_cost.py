@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -63,20 +62,25 @@ async def compare(dialect: str, per_write: int) -> None:
     """Print one line."""
     command = [sys.executable, str(Path(__file__).with_name("_server.py"))]
     command += [dialect, str(EVENTS), str(per_write)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        url = f"http://127.0.0.1:{int(server.stdout.readline())}"
+    server = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE
+    )
+    assert server.stdout is not None
+    try:
+        url = f"http://127.0.0.1:{int(await server.stdout.readline())}"
         config = ClientConfig(provider=dialect, api_key="x", base_url=url, model="m")
         results: dict[str, list[float]] = {"floor": [], "aichat": []}
         async with Client.from_config(config) as client:
             for _ in range(ROUNDS + 1):
                 results["floor"].append(await measure(lambda: floor(url)))
                 results["aichat"].append(await measure(lambda: ours(client)))
+    finally:
         server.kill()
+        await server.wait()
     texts = []
     for name, (_, *runs) in results.items():  # the first round warms up
         spread = f"{min(runs):.2f} to {max(runs):.2f}"
-        texts.append(f"{name} {median(runs):.2f} µs ({spread})")
+        texts.append(f"{name} {median(runs):.2f} us ({spread})")
     ratio = median(results["aichat"][1:]) / median(results["floor"][1:])
     print(f"{dialect}, {per_write} events a write: {ratio:.2f} x; {', '.join(texts)}")
 

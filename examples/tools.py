@@ -40,8 +40,10 @@ async def main() -> None:
                 arguments = call.parse()
                 print(f"{call.name}({arguments})")
                 messages.append(tool_result(call, get_weather(**arguments)))
-            for call in response.invalid_tool_calls:
-                messages.append(tool_result(call, call.invalid or "", is_error=True))
+            messages += [
+                tool_result(call, f"Not executed: {call.invalid}", is_error=True)
+                for call in response.invalid_tool_calls
+            ]
             if not response.message.tool_calls:
                 print(response.text)
                 return

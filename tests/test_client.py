@@ -72,7 +72,9 @@ async def test_no_model_anywhere() -> None:
 async def test_an_unknown_provider_lists_the_known_ones() -> None:
     """The error names what there is. (G4)"""
     _, _, client = fakes()
-    with pytest.raises(InvalidRequestError, match=r"no provider 'c' here\..* a:c:…; there are: a, b\."):
+    with pytest.raises(
+        InvalidRequestError, match=r"no provider 'c' here\..* a:c:…; there are: a, b\."
+    ):
         await client.complete("Hi", model="c:x")
 
 
@@ -286,7 +288,8 @@ def test_the_builder_knows_tools_and_results() -> None:
     _, _, client = fakes()
     call = ToolCallPart("c1", "look", "{}")
     built = (
-        client.request()
+        client
+        .request()
         .user("Look!")
         .assistant("Well: ", call)
         .tool_result(call, "Nothing there.", is_error=True)

@@ -17,6 +17,7 @@ from aichat import (
     ClientConfig,
     ClosedError,
     ConfigError,
+    Deadlines,
     InvalidRequestError,
     Provider,
     ProviderUnavailableError,
@@ -117,9 +118,7 @@ async def test_leaving_early_reaches_the_server() -> None:
             async for chunk in stream:
                 if isinstance(chunk, TextDelta):
                     break
-        async with asyncio.timeout(2):
-            while sim.active:
-                await asyncio.sleep(0.005)
+        await sim.idle()
         assert sim.disconnects == 1
         assert (await client.complete("Hi")).text
 
@@ -184,15 +183,9 @@ async def test_the_rate_limit_of_the_configuration_is_kept() -> None:
         async with Client.from_config(limited) as client:
             await client.complete("Hi")
             with pytest.raises(Exception, match="permit") as caught:
-                await client.complete("Hi", deadlines=_pool(0.01))
+                await client.complete("Hi", deadlines=Deadlines(pool=0.01))
             assert getattr(caught.value, "phase", None) == "pool"
         assert sim.request_count == 1
-
-
-def _pool(seconds: float) -> object:
-    from aichat import Deadlines
-
-    return Deadlines(pool=seconds)
 
 
 async def test_the_breaker_of_the_configuration_opens() -> None:
@@ -251,7 +244,9 @@ async def test_a_misspelt_provider_is_told_its_neighbour() -> None:
 
 def test_a_configured_model_belongs_to_the_configured_provider() -> None:
     """Its colons are its own, even if another provider has that name."""
-    made = ClientConfig(provider="vllm", base_url="http://localhost:1", model="mistral:7b")
+    made = ClientConfig(
+        provider="vllm", base_url="http://localhost:1", model="mistral:7b"
+    )
     client = Client.from_config(made, environ={})
     request = client.stream("Hi").request
     assert (request.provider_name, request.model_name) == ("vllm", "mistral:7b")

@@ -127,8 +127,8 @@ async def test_closing_twice_is_harmless() -> None:
 
 async def test_an_error_carries_what_had_arrived() -> None:
     """`partial` is filled in, and the error comes again from `response`. (S4)"""
-    broken = [TextDelta("Hel"), StreamInterruptedError("Broken off.")]
-    stream = stream_of(FakeProvider([broken]))
+    broken = StreamInterruptedError("Broken off.")
+    stream = stream_of(FakeProvider([[TextDelta("Hel"), broken]]))
     with pytest.raises(StreamInterruptedError) as caught:
         async for _ in stream:
             pass
@@ -260,10 +260,14 @@ async def test_the_reader_is_found_where_it_waits() -> None:
 async def test_an_error_of_the_consumer_passes_unchanged() -> None:
     """What the loop's body raises is the caller's."""
     slow = Slow()
-    with pytest.raises(LookupError, match="mine"):
+
+    async def read() -> None:
         async with stream_of(slow) as stream:
             async for _ in stream:
                 raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await read()
     assert slow.left
 
 

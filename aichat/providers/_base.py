@@ -186,7 +186,8 @@ async def reveal(key: APIKey | None) -> str | None:
         return key
     if isinstance(key, Secret):
         return key.reveal()
-    value = key()
+    # A plain function is an easy mistake, and does no harm.
+    value: Any = key()
     return await value if inspect.isawaitable(value) else value
 
 
@@ -222,7 +223,7 @@ class HTTPProvider:
                 async for chunks in reads:
                     if not introduced:
                         introduced = True
-                        chunks = self._introduce(chunks, wire.warnings)  # noqa: PLW2901
+                        chunks = self._introduce(chunks, wire.warnings)
                     for chunk in chunks:
                         yield chunk  # noqa: ASYNC119 -- closed by the chain
         except AIChatError as error:

@@ -101,8 +101,9 @@ class _Places:
 
     @property
     def last(self) -> int:
-        """The part that nobody claims a place in."""
-        return next(reversed(self._texts))
+        """The last part that says something: it gets what has no place."""
+        spoken = [part for part, text in self._texts.items() if text]
+        return spoken[-1] if spoken else max(self._texts)
 
     def of(self, segment: Mapping[str, Any]) -> _Place | None:
         """Where *segment* is."""

@@ -73,6 +73,8 @@ def understood(schema: Mapping[str, Any]) -> dict[str, Any]:
                 known[key] = value
             case _ if key not in _REMARKS:
                 words.append(f"{key}: {dumps(value).decode()}")
+            case _:
+                pass
     if words:
         note = f"({', '.join(words)})"
         known["description"] = " ".join(filter(None, (schema.get("description"), note)))

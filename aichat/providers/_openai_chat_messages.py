@@ -56,9 +56,9 @@ class MessageEncoder:
     _provider: str
     _unsupported: Unsupported
     #: ``developer`` for OpenAI's reasoning models.
-    _system: str = "system"
+    _system: str = field(default="system", alias="system")
     #: Whether this model takes cache marks.
-    _marks: bool = True
+    _marks: bool = field(default=True, alias="marks")
     #: What tools showed: these messages may hold only text, so it follows them.
     _shown: list[dict[str, Any]] = field(factory=list, init=False)
 

@@ -27,8 +27,8 @@ ReasoningReplay: TypeAlias = Literal[
 ]
 
 
-def _to_names(names: str) -> frozenset[str]:
-    return frozenset(names.split())
+def _to_names(names: str | frozenset[str]) -> frozenset[str]:
+    return frozenset(names.split() if isinstance(names, str) else names)
 
 
 @frozen(kw_only=True)
@@ -47,7 +47,7 @@ class Quirks:
     #: Whether usage has to be asked for, with ``stream_options``.
     stream_options: bool = True
     #: Options of `ChatRequest` that it does not know; a text with blanks between them.
-    refuses: frozenset[str] = field(default="", converter=_to_names)
+    refuses: frozenset[str] = field(default=frozenset(), converter=_to_names)
     seed: Literal["seed", "random_seed"] = "seed"
     user: Literal["user", "safety_identifier"] = "user"
 

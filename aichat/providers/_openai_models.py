@@ -19,8 +19,9 @@ from ..types import Effort
 __all__ = ["OPENAI_MODELS", "OpenAIModel", "openai_model"]
 
 
-def _to_efforts(levels: str) -> tuple[Effort, ...]:
-    return tuple(Effort(level) for level in levels.split())
+def _to_efforts(levels: str | tuple[Effort, ...]) -> tuple[Effort, ...]:
+    names = levels.split() if isinstance(levels, str) else levels
+    return tuple(map(Effort, names))
 
 
 @frozen
@@ -31,7 +32,7 @@ class OpenAIModel:
     #: Whether it reasons if nobody says how much; ``"never"``: it cannot.
     reasons: Literal["never", "if_asked", "unless_told", "always"] = "never"
     #: The levels of `ChatRequest.reasoning_effort` that it takes.
-    efforts: tuple[Effort, ...] = field(default="", converter=_to_efforts)
+    efforts: tuple[Effort, ...] = field(default=(), converter=_to_efforts)
     #: Whether Chat Completions lets it call functions while it reasons.
     tools_while_reasoning: bool = field(default=True, kw_only=True)
     #: Whether `ChatRequest.parallel_tool_calls` may be set.

@@ -187,11 +187,12 @@ class _Checker:
     def _call(self, chunk: ToolCallDelta) -> None:
         begun = self._calls.get(chunk.index)
         if begun is None:
-            if not chunk.id or not chunk.name:
-                self._refuse(chunk, "begins a tool call without an id and a name")
+            if not chunk.id:
+                self._refuse(chunk, "begins a tool call without an id")
             if any(chunk.id == other for other, _ in self._calls.values()):
                 self._refuse(chunk, "begins a tool call with the id of another one")
-            self._calls[chunk.index] = (chunk.id, chunk.name)
+            # A call whose name never comes is an invalid one, not a broken stream (S7).
+            self._calls[chunk.index] = (chunk.id, chunk.name or "")
             return
         call_id, name = begun
         if (chunk.id or call_id) != call_id or (chunk.name or name) != name:
@@ -208,14 +209,8 @@ class _Checker:
         for name, number in numbers.items():
             if number is not None and number < 0:
                 self._refuse(chunk, f"has negative {name}")
-        cached = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
-        if usage.input_tokens is not None and cached > usage.input_tokens:
-            self._refuse(chunk, "has more cached tokens than input_tokens, their total")
-        thought = usage.reasoning_tokens or 0
-        if usage.output_tokens is not None and thought > usage.output_tokens:
-            self._refuse(
-                chunk, "has more reasoning_tokens than output_tokens, their total"
-            )
+        # Whether they add up is the provider's business: Grok on Azure reports more cached
+        # tokens than there were, and what is reported is passed on as it is (S8).
 
     def _refuse(self, chunk: object, why: str) -> NoReturn:
         text = repr(chunk)

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from ..errors import ConfigError
 from ._wire import HTTPRequest
@@ -112,7 +112,7 @@ def url_of(request: HTTPRequest) -> str:
         path = f"/{path}"
     # A model's name may be in it: nothing in there may start a query or leave the folder.
     path = quote(path, safe=_IN_PATH)
-    if ".." in path.split("/"):
+    if ".." in unquote(path).split("/"):
         raise ConfigError(f"The path {path[:200]!r} leaves the base URL.")
     query = urlencode(request.query, quote_via=quote)
     return f"{request.base_url}{path}{'?' if query else ''}{query}"

@@ -110,7 +110,9 @@ class Passage:
             case True:
                 circuit.failures += 1
                 circuit.last_error = type(error).__name__
-                if probe or circuit.failures >= self._breaker.threshold:
+                opens = circuit.failures >= self._breaker.threshold
+                # One that was under way when it opened says nothing new.
+                if probe or (opens and circuit.opened_at is None):
                     circuit.opened_at = self._breaker.clock()
             case False if probe or circuit.opened_at is None:
                 circuit.close()

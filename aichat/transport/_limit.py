@@ -14,6 +14,7 @@ from aiolimiter import AsyncLimiter
 from attrs import define, field, frozen
 
 from ..errors import ConfigError
+from ..types._values import is_number
 from ._retry import check_number
 
 __all__ = ["Limiter", "RateLimit"]
@@ -35,7 +36,8 @@ class RateLimit:
 
     @burst.default
     def _(self) -> float:
-        return max(self.requests, 1)
+        # Validators come later; they will say what is wrong with it.
+        return max(self.requests, 1) if is_number(self.requests) else 1
 
     def __attrs_post_init__(self) -> None:
         if not (self.requests > 0 and self.per > 0 and self.burst >= 1):

@@ -114,7 +114,7 @@ def test_good_headers() -> None:
         ("chat", {}, "https://h/v1/chat"),
         ("", {}, "https://h/v1"),
         ("/models/a:stream", {"alt": "sse"}, "https://h/v1/models/a:stream?alt=sse"),
-        ("/m", {"a": "b c&d", "e": "ü/"}, "https://h/v1/m?a=b%20c%26d&e=%C3%BC/"),
+        ("/m", {"a": "b c&d", "e": "ü/"}, "https://h/v1/m?a=b%20c%26d&e=%C3%BC%2F"),
         # Whatever is in a model's name stays in the path.
         ("/models/a?key=x#y", {}, "https://h/v1/models/a%3Fkey=x%23y"),
         ("/models/a b\r\n", {}, "https://h/v1/models/a%20b%0D%0A"),

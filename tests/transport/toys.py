@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import wraps
 from typing import Any, TypeAlias
 
@@ -46,10 +47,11 @@ class ToyDecoder:
         if data == b"[DONE]":
             self.complete = self.finished = True
             return
-        try:
+        value = None
+        with suppress(ValueError):
             value = loads(data)
-        except ValueError:
-            raise ProtocolError("That is not JSON.") from None
+        if value is None:
+            raise ProtocolError("That is not JSON.")
         yield from self.document(value)
 
     def document(self, value: Any, /) -> Iterator[StreamChunk]:

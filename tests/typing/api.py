@@ -8,8 +8,7 @@ that is not needed.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-
-from typing_extensions import assert_never, assert_type
+from typing import assert_never, assert_type
 
 from aichat import (
     ChatRequest,
