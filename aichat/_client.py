@@ -166,16 +166,18 @@ class Client:
         Ask each provider whether it is there and takes the key, all at the same time.
 
         Without *names*: the providers that this client was given, or has used so far.
+        What is wrong stands in `Health.error`; only an unknown name raises.
         """
         found: dict[str, Health] = {}
 
         async def check(name: str, provider: Provider) -> None:
             found[name] = await _health(provider)
 
+        asked = {n: self._provider(n) for n in names or tuple(self._providers)}
         async with anyio.create_task_group() as group:
-            for name in names or tuple(self._providers):
-                group.start_soon(check, name, self._provider(name))
-        return {name: found[name] for name in names or tuple(self._providers)}
+            for name, provider in asked.items():
+                group.start_soon(check, name, provider)
+        return {name: found[name] for name in asked}
 
     async def aclose(self) -> None:
         """
@@ -280,7 +282,7 @@ async def _health(provider: Provider) -> Health:
     if not isinstance(provider, HealthChecker):
         return Health(ok=None, latency=0.0)
     try:
-        await provider.health()
+        checked = await provider.health()
     except AIChatError as error:
         return Health(ok=False, latency=time.perf_counter() - began, error=error)
-    return Health(ok=True, latency=time.perf_counter() - began)
+    return Health(ok=True if checked else None, latency=time.perf_counter() - began)

@@ -193,9 +193,10 @@ class Clinic(FakeProvider):
         self.error = error
         self.closed = 0
 
-    async def health(self) -> None:
+    async def health(self) -> bool:
         if self.error:
             raise self.error
+        return True
 
     async def aclose(self) -> None:
         self.closed += 1
@@ -215,6 +216,8 @@ async def test_health_is_told_per_provider() -> None:
     assert health["well"].latency >= 0
     only = await Client(providers, model="well:m").health("ill")
     assert list(only) == ["ill"]
+    with pytest.raises(InvalidRequestError, match="no provider 'nobody'"):
+        await Client(providers, model="well:m").health("nobody")
 
 
 async def test_closing_refuses_new_calls_and_is_idempotent() -> None:

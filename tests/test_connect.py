@@ -139,6 +139,13 @@ async def test_a_wrong_key_says_so_and_does_not_show_it() -> None:
     assert health["anthropic"].ok is False
 
 
+async def test_a_provider_without_a_health_check_is_not_called_well() -> None:
+    """Nobody was asked, so nobody knows."""
+    made = ClientConfig(provider="perplexity", api_key="x")
+    async with Client.from_config(made, environ={}) as client:
+        assert (await client.health())["perplexity"].ok is None
+
+
 async def test_a_key_may_be_fetched() -> None:
     """An async function is asked for every call, so that a token may rotate. (G1)"""
     asked: list[str] = []

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-_DIALECTS = ("openai-chat", "anthropic")
-
 
 def add(commands: Commands) -> None:
     """Add the command."""
@@ -68,7 +66,7 @@ async def _serve(args: Namespace, console: Console) -> None:
     from ..testing import Simulator
 
     async with Simulator(host=args.host, port=args.port, pace=args.pace) as simulator:
-        urls = {dialect: simulator.base_url(dialect) for dialect in _DIALECTS}
+        urls = simulator.base_urls
         console.line("The simulator is running; Ctrl-C ends it.\n")
         console.line(table([["DIALECT", "BASE URL"], *map(list, urls.items())]))
         console.line("\nTo ask it, in another terminal:\n")

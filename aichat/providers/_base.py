@@ -67,8 +67,12 @@ class Provider(Protocol):
 class HealthChecker(Protocol):
     """A provider that can tell cheaply whether it is there and the key is good."""
 
-    async def health(self) -> None:
-        """Return if all is well, else raise `AIChatError`."""
+    async def health(self) -> bool:
+        """
+        Return True if all is well, False if there is no way to tell.
+
+        Raises `AIChatError` for whatever is wrong.
+        """
         ...
 
 
@@ -188,7 +192,8 @@ async def reveal(key: APIKey | None) -> str | None:
         return key.reveal()
     # A plain function is an easy mistake, and does no harm.
     value: Any = key()
-    return await value if inspect.isawaitable(value) else value
+    text: str = await value if inspect.isawaitable(value) else value
+    return text
 
 
 @frozen(kw_only=True)
@@ -230,17 +235,19 @@ class HTTPProvider:
             error.note(operation="chat", provider=self.name, model=request.model_name)
             raise
 
-    async def health(self) -> None:
-        """Return if the provider is there and takes the key, else raise `AIChatError`."""
+    async def health(self) -> bool:
+        """Ask for something that costs nothing; see `HealthChecker.health`."""
+        check = self.spec.health_check
+        if check is None:
+            return False
         try:
-            if self.spec.health_check is not None:
-                await self.transport.fetch(
-                    await self._address(self.spec.health_check),
-                    error_codes=self.spec.error_codes,
-                )
+            await self.transport.fetch(
+                await self._address(check), error_codes=self.spec.error_codes
+            )
         except AIChatError as error:
             error.note(operation="health", provider=self.name)
             raise
+        return True
 
     async def aclose(self) -> None:
         """End the streams under way and refuse new ones. The pool is its owner's."""

@@ -9,6 +9,7 @@ See: https://ai.google.dev/gemini-api/docs/thinking
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
@@ -103,33 +104,43 @@ def gemini(model: str) -> Gemini:
     return _GEMINIS[max(filter(name.startswith, _GEMINIS), key=len)]
 
 
-def same_family(one: str | None, other: str) -> bool:
+def same_family(signer: str | None, asked: str) -> bool:
     """
-    Whether the model *other* takes what *one* has signed.
+    Whether the model *asked* takes what *signer* has signed.
 
-    An alias stands for whatever is newest; how its line is called still has to agree.
+    The one that answers may bear another name than the one that was asked: an alias stands
+    for the newest of its line, and a preview that is gone for what came after it.
 
-    >>> same_family("gemini-3.8-flash", "gemini-flash-latest")
+    >>> same_family("gemini-3.1-pro-preview", "gemini-3-pro-preview")
     True
     >>> same_family("gemini-2.5-pro", "gemini-3-pro-preview")
     False
     """
-    if one is None:
+    if signer is None:
         return True
-    ours, asked = sorted((_bare(one), _bare(other)), key=len)
-    if asked.startswith(ours):
-        return not _line(asked.removeprefix(ours)) & _LINES
-    if "latest" in (ours.rpartition("-")[2], asked.rpartition("-")[2]):
-        return _line(ours) & _LINES == _line(asked) & _LINES
-    # A tuned model has a name of its own, and answers under another.
-    return not _bare(other).startswith(("gemini", "gemma"))
+    ours, theirs = _bare(signer), _bare(asked)
+    if not theirs.startswith(("gemini", "gemma")):
+        return True  # tuned, with a name of its own
+    line, version = _line(theirs), _version(theirs)
+    if version is None:
+        return line in (set(), _line(ours))
+    before = _version(ours) or version
+    moved = "preview" in theirs and before > version and before[0] == version[0]
+    return line == _line(ours) and (before == version or moved)
 
 
-_LINES: Final = {"pro", "flash", "lite", "image", "tts"}
+#: Words in the name of a model that do not make it another one.
+_NOISE: Final = {"gemini", "preview", "exp", "latest", "customtools"}
 
 
 def _line(name: str) -> set[str]:
-    return set(name.split("-"))
+    """The words that tell models of one version apart: pro, flash, lite …"""
+    return set(re.findall(r"\b[a-z]+\b", name)) - _NOISE
+
+
+def _version(name: str) -> tuple[int, int] | None:
+    found = re.match(r"[a-z]+-(\d+)(?:\.(\d+))?(?:-|$)", name)
+    return None if found is None else (int(found[1]), int(found[2] or 0))
 
 
 def _bare(model: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -27,9 +26,9 @@ from ..types import (
     ToolCallPart,
     ToolResultPart,
     dumps,
-    parse_arguments,
 )
 from ._openai_chat_quirks import Quirks
+from ._openai_content import as_object, cache_breakpoint, data_url, in_base64
 from ._unsupported import Unsupported
 
 __all__ = ["MessageEncoder"]
@@ -41,8 +40,7 @@ _AUDIO = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
 }
-# OpenAI's lifetimes; Anthropic's, as OpenRouter takes them.
-_OPENAI_TTL = {"short": "30m", "long": "12h"}
+# Anthropic's lifetimes, as OpenRouter takes them.
 _ANTHROPIC_TTL = {"short": "5m", "long": "1h"}
 
 
@@ -141,10 +139,7 @@ class MessageEncoder:
             return item
         match self._quirks.cache:
             case "prompt_cache_breakpoint":
-                mark = {"mode": "explicit"}
-                if hint.ttl:
-                    mark["ttl"] = _OPENAI_TTL[hint.ttl]
-                return item | {"prompt_cache_breakpoint": mark}
+                return item | cache_breakpoint(hint)
             case "cache_control":
                 mark = {"type": "ephemeral"}
                 if hint.ttl:
@@ -157,7 +152,7 @@ class MessageEncoder:
         if part.file_id is not None:
             self._unsupported.meaning("an image by its file_id", why="pass its bytes")
             return
-        image = {"url": part.url or _data_url(part)}
+        image = {"url": part.url or data_url(part)}
         if part.detail:
             image["detail"] = part.detail
         yield {"type": "image_url", "image_url": image}
@@ -172,7 +167,7 @@ class MessageEncoder:
         if kind is None:
             self._unsupported.meaning(f"audio of the type {part.media_type}")
             return
-        data = _data_url(part) if self._quirks.audio_url else _base64(part.data)
+        data = data_url(part) if self._quirks.audio_url else in_base64(part.data)
         yield {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
 
     def _document(self, part: DocumentPart) -> Iterator[dict[str, Any]]:
@@ -186,7 +181,7 @@ class MessageEncoder:
             self._unsupported.meaning("a document by its URL", why="pass its bytes")
             return
         file = {
-            "file_data": part.url or _data_url(part),
+            "file_data": part.url or data_url(part),
             "filename": part.name or "document.pdf",
         }
         yield {"type": "file", "file": file}
@@ -252,7 +247,7 @@ class MessageEncoder:
             arguments = dumps({"input": arguments}).decode()
         # Servers parse this in their chat templates, and fail with 500 where it is no
         # JSON. What was wrong with the call is in its result.
-        function = {"name": call.name or "unknown", "arguments": _object(arguments)}
+        function = {"name": call.name or "unknown", "arguments": as_object(arguments)}
         extra = self._payload(call.provider_state)
         return encoded | {"type": "function", "function": function} | extra
 
@@ -311,29 +306,3 @@ def _start_of_tool_loop(messages: Sequence[Message]) -> int:
     """The position after the last message of the user's."""
     users = (i for i, message in enumerate(messages) if message.role is Role.USER)
     return max(users, default=-1) + 1
-
-
-def _object(arguments: str) -> str:
-    """*arguments* if they are a JSON object, else an empty one."""
-    try:
-        parse_arguments(arguments)
-    except ValueError:
-        return "{}"
-    return arguments if arguments.strip() else "{}"
-
-
-def _base64(data: bytes) -> str:
-    return b64encode(data).decode("ascii")
-
-
-def _data_url(part: ImagePart | AudioPart | DocumentPart) -> str:
-    assert part.data is not None
-    return f"data:{part.require_media_type()};base64,{_base64(part.data)}"
-
-
-def all_texts(messages: Iterable[Message]) -> Iterator[str]:
-    """Every text that the model reads."""
-    for message in messages:
-        for part in message.content:
-            if isinstance(part, (TextPart, ToolResultPart)):
-                yield part.text

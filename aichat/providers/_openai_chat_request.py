@@ -9,9 +9,10 @@ from attrs import define
 from ..errors import InvalidRequestError
 from ..transport import HTTPRequest
 from ..types import ChatRequest, Effort, Tool
-from ._openai_chat_messages import MessageEncoder, all_texts
+from ._openai_chat_messages import MessageEncoder
 from ._openai_chat_quirks import Quirks
-from ._openai_models import OpenAIModel, openai_model
+from ._openai_content import all_texts
+from ._openai_models import OpenAIModel, nearest_effort, openai_model
 from ._unsupported import Unsupported
 
 __all__ = ["encode_request"]
@@ -44,9 +45,6 @@ _NOT_WHILE_REASONING = {
     "logprobs",
     "top_logprobs",
 }
-# The levels by increasing effort; where one is missing, the next higher of the lower
-# ones stands in, and the lowest one if there is none.
-_LEVELS = tuple(Effort)
 
 
 def encode_request(
@@ -361,9 +359,7 @@ class _Encoding:
             if effort is not Effort.NONE:
                 self.unsupported.sampling("reasoning_effort", effort)
             return None
-        rank = _LEVELS.index
-        lower = [level for level in known if 0 < rank(level) <= rank(effort)]
-        nearest = max(lower, key=rank) if lower else _lowest(known)
+        nearest = nearest_effort(effort, known)
         if self.request.on_unsupported == "raise":
             self.unsupported.sampling(f"reasoning_effort={str(effort)!r}")
         elif self.request.on_unsupported != "ignore":
@@ -383,7 +379,3 @@ class _Encoding:
             case _:
                 pass
         return {}
-
-
-def _lowest(levels: tuple[Effort, ...]) -> Effort:
-    return min((e for e in levels if e is not Effort.NONE), key=_LEVELS.index)

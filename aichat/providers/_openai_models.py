@@ -16,7 +16,9 @@ from attrs import field, frozen
 
 from ..types import Effort
 
-__all__ = ["OPENAI_MODELS", "OpenAIModel", "openai_model"]
+__all__ = ["OPENAI_MODELS", "OpenAIModel", "nearest_effort", "openai_model"]
+
+_LEVELS = tuple(Effort)
 
 
 def _to_efforts(levels: str | tuple[Effort, ...]) -> tuple[Effort, ...]:
@@ -151,3 +153,19 @@ def openai_model(name: str) -> OpenAIModel | None:
         name = name.split(":")[1]
     rows = (row for row in OPENAI_MODELS if f"{name}-".startswith(f"{row.name}-"))
     return max(rows, key=lambda row: len(row.name), default=None)
+
+
+def nearest_effort(effort: Effort, known: tuple[Effort, ...]) -> Effort:
+    """
+    Of the *known* levels the highest that is not above *effort*, or else the lowest.
+
+    None at all is no level: whoever asks for some gets some, and the other way round only
+    where it cannot be helped.
+
+    >>> str(nearest_effort(Effort.MINIMAL, (Effort.NONE, Effort.LOW, Effort.HIGH)))
+    'low'
+    """
+    rank = _LEVELS.index
+    thinking = [level for level in known if level is not Effort.NONE]
+    lower = [level for level in thinking if rank(level) <= rank(effort)]
+    return max(lower, key=rank) if lower else min(thinking, key=rank)

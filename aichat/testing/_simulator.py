@@ -177,6 +177,11 @@ class Simulator:
             )
         return self.url + _DIALECTS[dialect].base_path
 
+    @property
+    def base_urls(self) -> dict[str, str]:
+        """The base URL of every dialect that it speaks."""
+        return {name: self.base_url(name) for name in _DIALECTS}
+
     # -- watching ----------------------------------------------------------------------
 
     @property
@@ -235,8 +240,7 @@ class Simulator:
             if path.startswith(dialect.prefix + "/"):
                 break
         else:
-            urls = {name: self.base_url(name) for name in _DIALECTS}
-            return web.json_response({"base_urls": urls}, status=404)
+            return web.json_response({"base_urls": self.base_urls}, status=404)
         self._number += 1
         visit = _Visit(dialect, request, path, self._number)
         try:

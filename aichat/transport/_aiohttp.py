@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import selectors
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
@@ -283,7 +284,7 @@ class _Connector(aiohttp.TCPConnector):
     async def _get(self, key: Any, traces: Any) -> Any:
         while (connection := await super()._get(key, traces)) is not None:
             protocol = connection.protocol
-            if protocol is None or not protocol.should_close:
+            if protocol is None or not (protocol.should_close or _waiting(protocol)):
                 return connection
             connection.close()
         return None
@@ -293,6 +294,22 @@ class _Connector(aiohttp.TCPConnector):
         super()._release(key, protocol, should_close=should_close or full)
 
 
+def _waiting(protocol: asyncio.BaseProtocol) -> bool:
+    """
+    Whether there is something to read on an idle connection that the loop has not seen yet.
+
+    That can only be its end, or something unasked. llama.cpp hangs up after each stream and
+    promises the opposite.
+    """
+    transport = getattr(protocol, "transport", None)
+    sock = transport and transport.get_extra_info("socket")
+    if sock is None:
+        return False
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
 def _tls(config: PoolConfig) -> ssl.SSLContext:
     """
     What to trust.
@@ -300,21 +317,26 @@ def _tls(config: PoolConfig) -> ssl.SSLContext:
     OpenSSL reads ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` by itself, so without *trust_env*
     the system's own places are named instead, where those variables are set (X4).
     """
-    if config.ca_file is not None:
-        context = ssl.create_default_context(cafile=config.ca_file)
-    else:
-        paths = ssl.get_default_verify_paths()
-        names = (paths.openssl_cafile_env, paths.openssl_capath_env)
-        if config.trust_env or not any(map(os.environ.get, names)):
-            context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    names = (paths.openssl_cafile_env, paths.openssl_capath_env)
+    problem = None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if config.ca_file is not None:
+            context.load_verify_locations(config.ca_file)
+        elif config.trust_env or not any(map(os.environ.get, names)):
+            context.load_default_certs()
         else:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            for name, path in (
-                ("cafile", paths.openssl_cafile),
-                ("capath", paths.openssl_capath),
-            ):
-                if os.path.exists(path):
-                    context.load_verify_locations(**{name: path})
+            if os.path.isfile(paths.openssl_cafile):
+                context.load_verify_locations(paths.openssl_cafile)
+            if os.path.isdir(paths.openssl_capath):
+                context.load_verify_locations(capath=paths.openssl_capath)
+    except (OSError, ssl.SSLError) as error:
+        problem = error
+    if problem is not None:
+        raise ConfigError(
+            f"The CA file {config.ca_file!r} cannot be read: {_reason(problem)}."
+        )
     context.set_alpn_protocols(["http/1.1"])
     return context
 

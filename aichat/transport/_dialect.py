@@ -209,6 +209,9 @@ class Pipeline:
 
     def _fail(self, error: Exception) -> None:
         self.over = True
+        # The frames of decoding hold what was decoded: no business of an error reporter's.
+        where = _where(error)
+        error.with_traceback(None)
         if isinstance(error, AIChatError):
             self.error = error
             return
@@ -216,7 +219,7 @@ class Pipeline:
         # the dialect promises, and callers are promised nothing but an `AIChatError`.
         self.error = ProtocolError(
             "The answer has a shape that the decoder does not understand.",
-            context={"cause": type(error).__name__, "where": _where(error)},
+            context={"cause": type(error).__name__, "where": where},
         )
         self.error.__cause__ = error
 

@@ -84,10 +84,10 @@ class Limiter:
         lane.queued += cost
         try:
             async with lane.turn:
-                # Once more, if the pause was extended meanwhile.
+                await lane.bucket.acquire(cost)
+                # Afterwards, and once more, for a pause that came or grew meanwhile.
                 while (pause := lane.pause) > 0:  # noqa: ASYNC110 -- for a clock
                     await asyncio.sleep(pause)
-                await lane.bucket.acquire(cost)
         finally:
             lane.queued -= cost
 

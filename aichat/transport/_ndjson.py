@@ -30,7 +30,7 @@ class NDJSONDecoder:
     raised by the next `decode` or `flush`.
     """
 
-    def __init__(self, *, max_line: int = 64 * 2**20) -> None:
+    def __init__(self, *, max_line: int = 32 * 2**20) -> None:
         self._max_line = max_line
         self._passed = False
         self._head: bytes | None = b""  # what may still become a byte order mark

@@ -97,8 +97,9 @@ class Pool:
             spent = [o for o, s in self._sessions.items() if not s.usable]
             old = [self._sessions.pop(o) for o in spent]
             if (session := self._sessions.get(loop)) is None:
-                session = self._sessions[loop] = Session(self.config)
-                session.open()
+                session = Session(self.config)
+                session.open()  # may find that the CA file is none
+                self._sessions[loop] = session
         for other in old:
             await other.aclose()
         return session

@@ -91,7 +91,7 @@ class SSEDecoder:
     last_event_id: str
 
     def __init__(
-        self, *, max_line: int = 64 * 2**20, max_event: int = 64 * 2**20
+        self, *, max_line: int = 32 * 2**20, max_event: int = 32 * 2**20
     ) -> None:
         self.retry = None
         self.last_event_id = ""

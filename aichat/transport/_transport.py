@@ -291,7 +291,7 @@ class Transport:
     def _backoff(self, call: _Call, failure: AIChatError) -> float:
         """Seconds until the next attempt. Raises *failure* if there is to be none."""
         call.tries += 1
-        if not failure.retryable:
+        if not failure.retryable or call.tries > call.policy.max_retries:
             raise failure
         origin = origin_of(call.request.base_url)
         why = call.policy.refusal(call.tries, failure)
@@ -536,6 +536,7 @@ class _Answer:
         else:
             watch.arrived(progress=pipeline.progressed, complete=pipeline.complete)
         if pipeline.error is not None and not chunks:
+            data = b""  # a server that echoes the key shall not get it into this frame
             raise pipeline.error
         return chunks
 

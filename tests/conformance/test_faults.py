@@ -69,11 +69,11 @@ def verdicts(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Any]:
     """What the harness says of the rows that are asked for."""
-    asked: dict[tuple[str, str], None] = {
-        (item.callspec.params["api"], item.callspec.params["row"]): None
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and "verdicts" in item.fixturenames
-    }
+    asked: dict[tuple[str, str], None] = {}
+    for item in request.session.items:
+        if isinstance(item, pytest.Function) and "verdicts" in item.fixturenames:
+            params: dict[str, Any] = item.callspec.params
+            asked[params["api"], params["row"]] = None
     folder = tmp_path_factory.mktemp("faults")
     # Most of the time nothing happens, on purpose: that can be waited for side by side.
     shares = [

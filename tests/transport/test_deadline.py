@@ -13,7 +13,7 @@ from aichat.transport import Phase
 from aichat.transport._deadline import TAIL, Watch
 from aichat.types import Deadlines
 
-from .toys import ScriptedAnswer, now, virtual
+from .toys import ScriptedAnswer, again, now, virtual
 
 NONE = Deadlines(
     pool=None, connect=None, first_byte=None, idle=None, stall=None, total=None
@@ -67,10 +67,9 @@ async def test_each_phase_has_its_limit() -> None:
         await for_ever()
 
     start = now()
-    assert await late(lambda: watch.during("pool", send)) == (
-        "first_byte",
-        pytest.approx(start + 2.7 + 3),
-    )
+    phase, at = await late(lambda: watch.during("pool", send))
+    assert phase == "first_byte"
+    assert at == pytest.approx(start + 2.7 + 3)
 
 
 @virtual
@@ -156,7 +155,7 @@ async def test_silence_is_idle() -> None:
 async def test_pings_are_no_progress() -> None:
     """They keep the connection from being idle, and the answer from nothing."""  # D2
     watch = Watch(limits(idle=2, stall=5))
-    answer = ScriptedAnswer(*[1.0, b":\n\n"] * 99)
+    answer = ScriptedAnswer(*again(1.0, b":\n\n", times=99))
     assert await late(lambda: read(watch, answer, progress=False)) == ("stall", 5)
 
 
@@ -164,7 +163,7 @@ async def test_pings_are_no_progress() -> None:
 async def test_progress_ends_a_stall() -> None:
     """A model that thinks may ping for as long as it gets somewhere."""  # D2
     watch = Watch(limits(idle=2, stall=5))
-    answer = ScriptedAnswer(*[1.0, b"x"] * 99)
+    answer = ScriptedAnswer(*again(1.0, b"x", times=99))
     assert await read(watch, answer) == 99
 
 
@@ -173,7 +172,7 @@ async def test_the_consumers_time_counts_for_nothing() -> None:
     """Who thinks for an hour between two chunks has no slow provider."""  # D2
     watch = Watch(limits(first_byte=1, idle=2, stall=3))
     for progress in (True, False):
-        answer = ScriptedAnswer(*[b"x", 0.25] * 5)
+        answer = ScriptedAnswer(*again(b"x", 0.25, times=5))
         assert await read(watch, answer, think=3600, progress=progress) == 5
     answer = ScriptedAnswer(b"x", inf)
     start = now()
@@ -192,7 +191,7 @@ async def test_total_counts_everything() -> None:
 async def test_a_complete_answer_may_not_linger() -> None:
     """After the finish reason only late usage is waited for, and not for long."""
     watch = Watch(limits(idle=60, stall=300))
-    answer = ScriptedAnswer(*[2.0, b"x"] * 99)
+    answer = ScriptedAnswer(*again(2.0, b"x", times=99))
     phase, at = await late(lambda: read(watch, answer, complete=True))
     assert (phase, at) == ("stall", 2 + TAIL)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ def play(
 
 def cut(data: bytes, at: set[int]) -> list[bytes]:
     edges = [0, *sorted(i for i in at if 0 < i < len(data)), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 BODIES: dict[str, tuple[bytes, Dialect]] = {
@@ -60,8 +61,8 @@ BODIES: dict[str, tuple[bytes, Dialect]] = {
     "blank-lines": (b"\n\r\n \n" + GOOD, TOY),
     "junk-after-the-end": (GOOD + sse({"text": "no"}, {"error": "no"}) + b"junk", TOY),
     "document": (b'{"id":"1", "text":"Hello", "finish":1}', TOY),
-    "document-after-blanks": (b"\n\n \n\r\n{\"text\":\"Hello\",\"finish\":1}\n", TOY),
-    "document-after-a-bom": (b"\xef\xbb\xbf{\"text\":\"Hello\",\"finish\":1}", TOY),
+    "document-after-blanks": (b'\n\n \n\r\n{"text":"Hello","finish":1}\n', TOY),
+    "document-after-a-bom": (b'\xef\xbb\xbf{"text":"Hello","finish":1}', TOY),
     "big-int": (b'{"text":"Hello","finish":123456789012345678901234567890}', TOY),
     "unended": (sse({"text": "Hello"}) + b'data: {"finish":1}', TOY),
     "unended-done": (sse({"text": "Hello"}) + b"data: [DONE]", TOY),
@@ -213,7 +214,9 @@ class Clumsy(ToyDecoder):
         yield TextDelta(value["text"]["deep"])
 
 
-@pytest.mark.parametrize("body", [sse({"text": "x"}), b'{"text":"x"}', sse({}), sse([])])
+@pytest.mark.parametrize(
+    "body", [sse({"text": "x"}), b'{"text":"x"}', sse({}), sse([])]
+)
 def test_a_decoder_that_stumbles_is_a_protocol_error(body: bytes) -> None:
     """Callers are promised nothing but an `AIChatError`; where it was, the context says."""  # I2
     dialect = Dialect(framing=SSEDecoder, decoder=Clumsy)

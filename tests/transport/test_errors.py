@@ -16,8 +16,18 @@ from aichat.transport._errors import page_text, request_id, scrub
 SHAPES: list[tuple[str, Any, str, str | None]] = [
     # what, body, the message that must come out, the provider's word
     ("openai", {"error": {"message": "No.", "type": "t", "code": None}}, "No.", "t"),
-    ("openai-code", {"error": {"message": "No.", "type": "t", "code": "c"}}, "No.", "c"),
-    ("anthropic", {"type": "error", "error": {"type": "t", "message": "No."}}, "No.", "t"),
+    (
+        "openai-code",
+        {"error": {"message": "No.", "type": "t", "code": "c"}},
+        "No.",
+        "c",
+    ),
+    (
+        "anthropic",
+        {"type": "error", "error": {"type": "t", "message": "No."}},
+        "No.",
+        "t",
+    ),
     ("array", [{"error": {"message": "No.", "code": 400}}], "No.", "400"),
     ("text", {"error": "No."}, "No.", None),
     ("xai", {"code": "c", "error": "No."}, "No.", "c"),
@@ -26,12 +36,20 @@ SHAPES: list[tuple[str, Any, str, str | None]] = [
     ("errors", {"errors": [{"message": "No."}]}, "No.", None),
     ("error-texts", {"errors": ["No.", "Never."]}, "No.; Never.", None),
     ("flat", {"object": "error", "message": "No.", "type": "t"}, "No.", "t"),
-    ("mistral", {"object": "error", "message": {"detail": [{"msg": "No."}]}}, "No.", None),
+    (
+        "mistral",
+        {"object": "error", "message": {"detail": [{"msg": "No."}]}},
+        "No.",
+        None,
+    ),
     ("nest", {"statusCode": 400, "message": "No."}, "No.", None),
     ("responses", {"type": "error", "code": "c", "message": "No."}, "No.", "c"),
     (
         "failed",
-        {"type": "response.failed", "response": {"error": {"code": "c", "message": "No."}}},
+        {
+            "type": "response.failed",
+            "response": {"error": {"code": "c", "message": "No."}},
+        },
         "No.",
         "c",
     ),
@@ -42,7 +60,12 @@ SHAPES: list[tuple[str, Any, str, str | None]] = [
     ("bytes", b'{"error":"No."}', "No.", None),
     ("event", b'event: error\ndata: {"error":"No."}\n\n', "No.", None),
     ("cut", b'{"error": {"mess', '{"error": {"mess', None),
-    ("page", "<html><title>502 Bad\n Gateway</title>…", "A web page: 502 Bad Gateway.", None),
+    (
+        "page",
+        "<html><title>502 Bad\n Gateway</title>…",
+        "A web page: 502 Bad Gateway.",
+        None,
+    ),
     ("words", "<p>Not <b>here</b>", "A web page: Not here.", None),
     ("empty", b"", "The server answered HTTP 400 without saying why.", None),
     ("null", None, "The server answered HTTP 400 without saying why.", None),
@@ -94,27 +117,69 @@ def test_a_status_alone(status: int) -> None:
 WORDED: list[tuple[int | None, dict[str, Any], ErrorCode]] = [
     (400, {"code": "context_length_exceeded"}, ErrorCode.CONTEXT_LENGTH_EXCEEDED),
     (400, {"message": "prompt is too long: 9 > 8"}, ErrorCode.CONTEXT_LENGTH_EXCEEDED),
-    (400, {"message": "maximum context length is 8"}, ErrorCode.CONTEXT_LENGTH_EXCEEDED),
-    (500, {"message": "exceeds the available context size"}, ErrorCode.CONTEXT_LENGTH_EXCEEDED),
+    (
+        400,
+        {"message": "maximum context length is 8"},
+        ErrorCode.CONTEXT_LENGTH_EXCEEDED,
+    ),
+    (
+        500,
+        {"message": "exceeds the available context size"},
+        ErrorCode.CONTEXT_LENGTH_EXCEEDED,
+    ),
     (429, {"message": "reduce the length of the messages"}, ErrorCode.RATE_LIMIT),
     (
         400,
-        {"message": "Invalid 'user': maximum context length", "code": "string_above_max_length"},
+        {
+            "message": "Invalid 'user': maximum context length",
+            "code": "string_above_max_length",
+        },
         ErrorCode.INVALID_INPUT,
     ),
-    (429, {"message": "Request too large for gpt", "code": "rate_limit_exceeded"}, ErrorCode.INVALID_INPUT),
+    (
+        429,
+        {"message": "Request too large for gpt", "code": "rate_limit_exceeded"},
+        ErrorCode.INVALID_INPUT,
+    ),
     (429, {"code": "insufficient_quota"}, ErrorCode.QUOTA_EXCEEDED),
     (429, {"code": "project_spend_limit_exceeded"}, ErrorCode.QUOTA_EXCEEDED),
-    (429, {"details": {"error_code": "enforced_spend_limit_reached"}, "type": "rate_limit_error"}, ErrorCode.QUOTA_EXCEEDED),
+    (
+        429,
+        {
+            "details": {"error_code": "enforced_spend_limit_reached"},
+            "type": "rate_limit_error",
+        },
+        ErrorCode.QUOTA_EXCEEDED,
+    ),
     (400, {"message": "Your credit balance is too low"}, ErrorCode.QUOTA_EXCEEDED),
-    (400, {"message": "API key not valid. Please pass"}, ErrorCode.AUTHENTICATION_FAILED),
-    (400, {"details": [{"reason": "API_KEY_INVALID"}]}, ErrorCode.AUTHENTICATION_FAILED),
-    (401, {"message": "You must be a member of an organization"}, ErrorCode.PERMISSION_DENIED),
+    (
+        400,
+        {"message": "API key not valid. Please pass"},
+        ErrorCode.AUTHENTICATION_FAILED,
+    ),
+    (
+        400,
+        {"details": [{"reason": "API_KEY_INVALID"}]},
+        ErrorCode.AUTHENTICATION_FAILED,
+    ),
+    (
+        401,
+        {"message": "You must be a member of an organization"},
+        ErrorCode.PERMISSION_DENIED,
+    ),
     (400, {"message": "User location is not supported"}, ErrorCode.PERMISSION_DENIED),
     (400, {"code": "content_filter"}, ErrorCode.CONTENT_FILTERED),
-    (400, {"innererror": {"code": "ResponsibleAIPolicyViolation"}}, ErrorCode.CONTENT_FILTERED),
+    (
+        400,
+        {"innererror": {"code": "ResponsibleAIPolicyViolation"}},
+        ErrorCode.CONTENT_FILTERED,
+    ),
     (403, {"metadata": {"reasons": ["violence"]}}, ErrorCode.CONTENT_FILTERED),
-    (400, {"message": "Output blocked by content filtering policy"}, ErrorCode.CONTENT_FILTERED),
+    (
+        400,
+        {"message": "Output blocked by content filtering policy"},
+        ErrorCode.CONTENT_FILTERED,
+    ),
     (400, {"message": "Model not found: x"}, ErrorCode.MODEL_UNSUPPORTED),
     (400, {"code": "unsupported_parameter"}, ErrorCode.MODEL_UNSUPPORTED),
     (429, {"code": "resource_unavailable"}, ErrorCode.PROVIDER_UNAVAILABLE),
@@ -170,7 +235,9 @@ def test_the_vendors_table_comes_first() -> None:
 def test_a_table_that_names_no_provider_error_is_survived() -> None:
     """Whatever a third party's table says, the caller gets a `ProviderError`."""
     codes: dict[str, type[AIChatError]] = {"c": ClosedError}
-    error = provider_error({"error": {"code": "c", "message": "No."}}, status=400, codes=codes)
+    error = provider_error(
+        {"error": {"code": "c", "message": "No."}}, status=400, codes=codes
+    )
     assert (type(error), error.message, error.status) == (e.StreamError, "No.", 400)
 
 
@@ -203,7 +270,9 @@ def test_what_the_provider_behind_a_router_said() -> None:
     """OpenRouter's own sentence says nothing; the one inside does."""
     raw = '{"error":{"message":"Too hot."}}'
     body = {"error": {"message": "Provider returned error", "metadata": {"raw": raw}}}
-    assert provider_error(body, status=400).message == "Provider returned error: Too hot."
+    assert (
+        provider_error(body, status=400).message == "Provider returned error: Too hot."
+    )
     body["error"]["metadata"] = {"raw": "Provider returned error"}
     assert provider_error(body, status=400).message == "Provider returned error"
 
@@ -242,17 +311,39 @@ def test_a_page_made_of_brackets_takes_no_time() -> None:
     assert page_text(b"<title" * 200_000)
 
 
-@given(st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["error", "errors", "message", "detail", "details", "code", "type",
-                         "status", "metadata", "raw", "innererror", "violations", "loc", "msg",
-                         "request_id", "reason", "reasons"]),
-        inner, max_size=4,
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from([
+                    "error",
+                    "errors",
+                    "message",
+                    "detail",
+                    "details",
+                    "code",
+                    "type",
+                    "status",
+                    "metadata",
+                    "raw",
+                    "innererror",
+                    "violations",
+                    "loc",
+                    "msg",
+                    "request_id",
+                    "reason",
+                    "reasons",
+                ]),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
     ),
-    max_leaves=12,
-), st.sampled_from([None, 400, 429, 500]))
+    st.sampled_from([None, 400, 429, 500]),
+)
 def test_no_body_breaks_it(body: Any, status: int | None) -> None:
     """Whatever an error looks like, it becomes one of ours."""  # I2
     error = provider_error(body, status=status)
@@ -270,7 +361,9 @@ def test_secrets_are_cut_out() -> None:
 
 def test_an_error_is_scrubbed_everywhere() -> None:
     """Message, repr, codes and context."""  # X1
-    error = provider_error({"error": {"message": "sk-1234!", "code": "sk-1234"}}, status=401)
+    error = provider_error(
+        {"error": {"message": "sk-1234!", "code": "sk-1234"}}, status=401
+    )
     error.context = {"a": ["sk-1234", {"b": ("sk-1234",)}, 5]}
     scrub(error, ("sk-1234",))
     told = f"{error!r} {error} {error.provider_code} {error.context}"

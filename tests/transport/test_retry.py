@@ -22,9 +22,7 @@ POLICY = RetryPolicy(max_retries=4)
     ("attempt", "rand", "seconds"),
     [(1, 0.0, 0), (1, 0.5, 0.25), (1, 1.0, 0.5), (2, 1.0, 1), (3, 1.0, 2), (4, 1.0, 4)],
 )
-def test_waits_grow_and_are_jittered(
-    attempt: int, rand: float, seconds: float
-) -> None:
+def test_waits_grow_and_are_jittered(attempt: int, rand: float, seconds: float) -> None:
     """Anything from nothing to the whole wait."""  # R3
     assert POLICY.delay(attempt, ServerError(), rand) == seconds
 
@@ -36,7 +34,8 @@ def test_waits_are_capped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hint", "seconds"), [(0.0, 0.5), (3.0, 3.5), (60.0, 60.5), (60.1, None), (3600, None)]
+    ("hint", "seconds"),
+    [(0.0, 0.5), (3.0, 3.5), (60.0, 60.5), (60.1, None), (3600, None)],
 )
 def test_a_servers_hint_is_a_minimum_with_a_ceiling(
     hint: float, seconds: float | None

@@ -56,7 +56,9 @@ from .toys import (
     GOOD,
     TOY,
     ScriptedAnswer,
+    Step,
     Wire,
+    again,
     good,
     now,
     read,
@@ -92,7 +94,12 @@ async def test_a_good_answer() -> None:
 @virtual
 async def test_one_list_per_network_read() -> None:
     """And none that is empty."""
-    pieces = [b": ping\n\n", sse({"id": "1"}), sse({"text": "a"}, {"text": "b"}), b"data: {"]
+    pieces = [
+        b": ping\n\n",
+        sse({"id": "1"}),
+        sse({"text": "a"}, {"text": "b"}),
+        b"data: {",
+    ]
     pieces += [b'"text":"c"}\n\n', b": ping\n\n", sse({"finish": 1}, "[DONE]")]
     t = transport(ScriptedAnswer(*pieces))
     lists = [chunks async for chunks in t.stream(ASK, TOY)]
@@ -140,13 +147,14 @@ async def test_a_whole_document_is_an_answer() -> None:
 @virtual
 async def test_what_follows_the_end_is_read_only_briefly() -> None:
     """A finished answer's connection is given back if its end is near."""  # C3
-    for steps, seconds, reads in [
+    cases: list[tuple[list[Step], float, int]] = [
         ([GOOD], 0, 2),
         ([GOOD, b"junk"], 0, 3),
         ([GOOD, 0.05], 0.05, 2),
         ([GOOD, inf], 0.1, 2),
-        ([GOOD, *[b"x" * 40_000] * 50], 0, 3),
-    ]:
+        ([GOOD, *again(b"x" * 40_000)], 0, 3),
+    ]
+    for steps, seconds, reads in cases:
         start = now()
         answer = ScriptedAnswer(*steps)
         await read(transport(answer))
@@ -158,7 +166,9 @@ async def test_what_follows_the_end_is_read_only_briefly() -> None:
 @virtual
 async def test_a_complete_answer_that_never_ends_is_ended() -> None:
     """The finish reason has come; late usage would have by now."""
-    t = transport(ScriptedAnswer(sse({"text": "a"}, {"finish": 1}), 2.0, sse({"usage": 1}), inf))
+    t = transport(
+        ScriptedAnswer(sse({"text": "a"}, {"finish": 1}), 2.0, sse({"usage": 1}), inf)
+    )
     chunks = await read(t)
     assert chunks[-2:] == [UsageUpdate(Usage(output_tokens=1)), END]
     assert now() == 5
@@ -191,7 +201,7 @@ RETRIED = [
     ScriptedAnswer(sse({"error": {"type": "server_error"}})),
     ScriptedAnswer(b'{"error": {"code": 503}}'),
     ScriptedAnswer(inf),
-    ScriptedAnswer(*[1.0, b": ping\n\n"] * 999),
+    ScriptedAnswer(*again(1.0, b": ping\n\n", times=999)),
 ]
 
 
@@ -221,7 +231,10 @@ def virtual_run(coroutine: Any) -> Any:
 FINAL: list[tuple[Any, type[AIChatError]]] = [
     (ScriptedAnswer(b"", status=401), AuthenticationError),
     (ScriptedAnswer(b"", status=404), ModelNotFoundError),
-    (ScriptedAnswer(b'{"error":{"code":"insufficient_quota"}}', status=429), QuotaExceededError),
+    (
+        ScriptedAnswer(b'{"error":{"code":"insufficient_quota"}}', status=429),
+        QuotaExceededError,
+    ),
     (ScriptedAnswer(b"", status=204), ProtocolError),
     (ScriptedAnswer(b"<html>"), ProtocolError),
     (ScriptedAnswer(sse("{no")), ProtocolError),
@@ -277,11 +290,15 @@ async def test_text_before_an_error_in_the_same_bytes_comes_out() -> None:
 async def test_attempts_are_counted() -> None:
     """n retries send at most n + 1 requests, and the error says so."""  # R2
     for retries in (0, 1, 3):
-        t = transport(*[refusal(500) for _ in range(9)], retry=RetryPolicy(max_retries=retries))
+        t = transport(
+            *[refusal(500) for _ in range(9)], retry=RetryPolicy(max_retries=retries)
+        )
         with pytest.raises(ServerError) as caught:
             await read(t)
         assert caught.value.attempts == len(wire(t).requests) == retries + 1
-        assert not caught.value.retryable
+        # Where we were told not to try again, whoever told us may.
+        assert caught.value.retryable is (retries == 0)
+        assert "gave_up" not in caught.value.context
     t = transport(*[refusal(500) for _ in range(9)])
     with pytest.raises(ServerError):
         await read(t, max_retries=4)
@@ -300,7 +317,9 @@ async def test_backoff_between_attempts() -> None:
 @virtual
 async def test_a_hint_is_waited_for() -> None:
     """And a little longer, each client by its own dice."""  # R3, R5
-    t = transport(refusal(429, retry_after="3"), refusal(429, retry_after_ms="1000"), good())
+    t = transport(
+        refusal(429, retry_after="3"), refusal(429, retry_after_ms="1000"), good()
+    )
     await read(t)
     assert wire(t).at == [0, 3.25, 4.75]
 
@@ -309,7 +328,9 @@ async def test_a_hint_is_waited_for() -> None:
 async def test_a_hint_beyond_the_ceiling_ends_it() -> None:
     """At once, and the error says why."""  # R3
     t = transport(refusal(429, retry_after="3600"))
-    with pytest.raises(RateLimitError, match=r"asks to wait 3600 s.*60 s is the most") as e:
+    with pytest.raises(
+        RateLimitError, match=r"asks to wait 3600 s.*60 s is the most"
+    ) as e:
         await read(t)
     assert e.value.retry_after == 3600
     assert "3600" in e.value.context["gave_up"]
@@ -360,7 +381,11 @@ async def test_attempts_share_an_idempotency_key() -> None:
     [
         (evolve(ASK, method="GET"), {}, {}),
         (ASK, {"idempotency_header": None}, {}),
-        (evolve(ASK, headers={"Idempotency-Key": "mine"}), {}, {"Idempotency-Key": "mine"}),
+        (
+            evolve(ASK, headers={"Idempotency-Key": "mine"}),
+            {},
+            {"Idempotency-Key": "mine"},
+        ),
     ],
 )
 @virtual
@@ -391,7 +416,7 @@ async def test_an_error_body_is_read_briefly() -> None:
 async def test_a_redirect_names_its_host_and_no_more() -> None:
     """A location may hold a token."""  # X2
     t = transport(refusal(307, location="https://evil.example/path?token=abc"))
-    with pytest.raises(RedirectError, match="https://evil.example;") as caught:
+    with pytest.raises(RedirectError, match=r"https://evil\.example;") as caught:
         await read(t)
     assert "abc" not in str(caught.value)
 
@@ -412,7 +437,9 @@ async def test_request_ids_are_of_the_attempt_that_failed() -> None:
     with pytest.raises(AIChatError) as caught:
         await read(t)
     assert caught.value.request_id == "b"
-    t = transport(refusal(500, x_request_id="a"), *[ProviderUnavailableError("down")] * 2)
+    t = transport(
+        refusal(500, x_request_id="a"), *[ProviderUnavailableError("down")] * 2
+    )
     with pytest.raises(ProviderUnavailableError) as caught:
         await read(t)
     assert caught.value.request_id is None
@@ -441,7 +468,11 @@ async def test_deadlines_of_the_request_go_over_the_transports() -> None:
 @virtual
 async def test_a_send_that_never_comes_back() -> None:
     """Is cut off, and tried again."""  # D1, R1
-    t = transport([inf], good(), deadlines=Deadlines(first_byte=2, idle=None, stall=None, total=None))
+    t = transport(
+        [inf],
+        good(),
+        deadlines=Deadlines(first_byte=2, idle=None, stall=None, total=None),
+    )
     assert text(await read(t)) == "Hello"
     assert wire(t).at == [0, 2.25]
 
@@ -459,11 +490,12 @@ async def test_connecting_has_its_own_limit() -> None:
 @virtual
 async def test_total_covers_attempts_and_backoff() -> None:
     """Ten retries allowed, two seconds in all."""  # D3
-    t = transport(*[[inf] for _ in range(9)], retry=RetryPolicy(max_retries=10))
+    policy = RetryPolicy(max_retries=10, initial=0.1)
+    t = transport(*[[inf] for _ in range(9)], retry=policy)
     with pytest.raises(DeadlineError) as caught:
         await read(t, deadlines=Deadlines(first_byte=0.8, total=2))
     assert (caught.value.phase, now()) == ("total", 2)
-    assert caught.value.attempts == 2
+    assert caught.value.attempts == 3
 
 
 @virtual
@@ -562,7 +594,10 @@ async def test_the_breaker_is_inside_of_retry() -> None:
 async def test_the_breaker_hears_how_answers_end() -> None:
     """Well, badly, not at all."""  # B1
     breaker = CircuitBreaker(2, 10, clock=now)
-    cut = lambda: ScriptedAnswer(sse({"text": "x"}))  # noqa: E731
+
+    def cut() -> ScriptedAnswer:
+        return ScriptedAnswer(sse({"text": "x"}))
+
     t = transport(cut(), ScriptedAnswer(sse({"text": "x"}), inf), cut(), good(),
                   cut(), cut(), breaker=breaker)  # fmt: skip
     origin = "http://localhost:1"
@@ -676,7 +711,9 @@ async def test_cancellation_passes_and_leaves_nothing(outcome: Any) -> None:
 @virtual
 async def test_cancellation_while_waiting_sends_nothing_more() -> None:
     """For a permit, or for the next attempt."""  # C1, L3
-    t = transport(refusal(429, retry_after="9"), limiter=Limiter(RateLimit.per_second(1)))
+    t = transport(
+        refusal(429, retry_after="9"), limiter=Limiter(RateLimit.per_second(1))
+    )
     task = asyncio.create_task(read(t))
     await asyncio.sleep(1)
     task.cancel()
@@ -727,7 +764,9 @@ async def test_closing_ends_a_stream_that_nobody_is_reading() -> None:
 @virtual
 async def test_a_plain_value_is_fetched_by_the_same_road() -> None:
     """Retried, and read whole."""
-    t = transport(refusal(500), ScriptedAnswer(b'{"a":', 1.0, b"[1]}"), ScriptedAnswer(b" "))
+    t = transport(
+        refusal(500), ScriptedAnswer(b'{"a":', 1.0, b"[1]}"), ScriptedAnswer(b" ")
+    )
     assert await t.fetch(evolve(ASK, method="GET")) == {"a": [1]}
     assert await t.fetch(ASK) is None
     assert len(wire(t).requests) == 3
@@ -751,7 +790,7 @@ async def test_what_is_no_plain_value(
     t = transport(fresh(answer), max_document=100)
     with pytest.raises(error) as caught:
         await t.fetch(ASK, error_codes={"odd": QuotaExceededError}, max_retries=0)
-    assert (caught.value.attempts, caught.value.retryable) == (1, False)
+    assert caught.value.attempts == 1
 
 
 @virtual
@@ -781,7 +820,9 @@ def frames_of(error: BaseException) -> str:
 @pytest.mark.parametrize(
     "outcome",
     [
-        refusal(401, f'{{"error":{{"message":"Bad key {KEY}","code":"{KEY}"}}}}'.encode()),
+        refusal(
+            401, f'{{"error":{{"message":"Bad key {KEY}","code":"{KEY}"}}}}'.encode()
+        ),
         refusal(500, f"Authorization: Bearer {KEY}".encode(), x_request_id=KEY),
         ScriptedAnswer(sse({"error": {"message": KEY}})),
         ScriptedAnswer(f"<title>{KEY}".encode()),

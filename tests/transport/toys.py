@@ -98,6 +98,11 @@ def text(chunks: Sequence[StreamChunk]) -> str:
 Step: TypeAlias = bytes | float | Exception
 
 
+def again(*steps: Step, times: int = 99) -> list[Step]:
+    """The same *steps*, again and again."""
+    return [step for _ in range(times) for step in steps]
+
+
 class ScriptedAnswer:
     """
     An `HTTPResponse` that plays bytes, waits (numbers) and exceptions, then ends.
@@ -169,14 +174,18 @@ class Wire:
         for phase in self.phases:
             enter(phase)
         outcome = self._outcomes.pop(0)
-        steps = outcome if isinstance(outcome, (list, tuple)) else [outcome]
+        steps: list[Outcome] = []
+        if isinstance(outcome, Sequence):
+            steps += outcome
+        else:
+            steps.append(outcome)
         for step in steps:
             match step:
                 case ScriptedAnswer():
                     return step
                 case Exception():
                     raise step
-                case float() | int():
+                case _:
                     await asyncio.sleep(step)
         raise AssertionError("The script has no answer.")
 
