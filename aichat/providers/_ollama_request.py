@@ -108,7 +108,7 @@ class _Encoder:
         why = "it does not count them; use reasoning_effort"
         self._unsupported.sampling("reasoning_budget", budget, why)
         if self._request.include_reasoning is False:
-            why = "what is thought is always shown; reasoning_effort='none' keeps it short"
+            why = "what is thought is always shown; reasoning_effort='none' keeps most from it"
             self._unsupported.sampling("include_reasoning=False", why=why)
         if effort is None:
             # With a budget it is asked for all the same.
@@ -186,12 +186,12 @@ def _merged(body: dict[str, Any], extras: Mapping[str, Any]) -> dict[str, Any]:
     merged = {**body, **{k: v for k, v in extras.items() if k not in _OPTIONS}}
     if "tools" in body and extras.get("tools"):
         merged["tools"] = [*body["tools"], *extras["tools"]]
-    theirs = extras.get("options", {})
-    if isinstance(theirs, Mapping):
-        # A null among them is an error, and takes ours out.
-        options = _given({**body.get("options", {}), **outside, **theirs})
-        merged["options"] = options or None
-    return _given(merged)
+    theirs = extras.get("options") or {}
+    if not isinstance(theirs, Mapping):
+        _refuse(f"provider_options['ollama']['options'] is no mapping: {theirs!r}.")
+    # A null among them would be an error; here it takes ours out.
+    options = _given({**body.get("options", {}), **outside, **theirs})
+    return _given({**merged, "options": options or None})
 
 
 def _refuse(message: str) -> NoReturn:

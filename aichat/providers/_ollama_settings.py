@@ -21,8 +21,9 @@ __all__ = ["SETTINGS", "configured"]
 #: Empty: as the server has it.
 SETTINGS: Final[Mapping[str, str | None]] = {"num_ctx": "", "keep_alive": ""}
 # As Go reads durations.
-_DURATION: Final = re.compile(r"-?(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+")
-_NUMBER: Final = re.compile(r"-?\d+", re.ASCII)
+_DURATION: Final = re.compile(r"-?(?:\d+(?:\.\d+)?(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+")
+# Longer ones are nobody's.
+_NUMBER: Final = re.compile(r"-?\d{1,12}", re.ASCII)
 
 
 def configured(

@@ -31,7 +31,7 @@ def count_tokens(line: Mapping[str, Any]) -> Usage | None:
     What is left out was not counted: an older server does not count a prompt that it has
     in its cache. Nobody says what came from the cache, or what was thought.
     """
-    raw = {name: line[name] for name in FIGURES & line.keys()}
+    raw = {n: line[n] for n in (*_COUNTS, *_DURATIONS) if n in line}
     read, written = (_count(line.get(name)) for name in _COUNTS)
     if read is None and written is None:
         return None

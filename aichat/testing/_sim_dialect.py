@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ._sim_brain import Answer, Question
 
@@ -90,3 +90,10 @@ class SimDialect:
     #: Finds the key in the headers, and says how one is missed.
     key: Callable[[Mapping[str, str]], str | None]
     unauthorized: Callable[[str | None], Refused]
+
+    #: The content type of a stream.
+    stream_type: str = "text/event-stream"
+    #: Whether it answers with a stream if the request does not say.
+    streams: bool = False
+    #: Whatever else can be read, by path: documents that are always the same.
+    pages: Mapping[str, Mapping[str, Any]] = field(factory=dict, hash=False)

@@ -25,13 +25,14 @@ from ._sim_anthropic import ANTHROPIC
 from ._sim_brain import Memory, think
 from ._sim_dialect import Event, Exchange, Refused, SimDialect
 from ._sim_faults import Fault, FaultKind
+from ._sim_ollama import OLLAMA
 from ._sim_openai_chat import OPENAI_CHAT
 
 __all__ = ["ReceivedRequest", "Simulator"]
 
 #: Another dialect is one more line.
 _DIALECTS: Final[Mapping[str, SimDialect]] = {
-    dialect.name: dialect for dialect in (OPENAI_CHAT, ANTHROPIC)
+    dialect.name: dialect for dialect in (OPENAI_CHAT, ANTHROPIC, OLLAMA)
 }
 _CREDENTIALS: Final = frozenset({
     "authorization",
@@ -43,7 +44,6 @@ _CREDENTIALS: Final = frozenset({
 _FAULT_HEADER: Final = "x-aichat-fault"
 #: As Anthropic has it.
 _MAX_BODY: Final = 32 * 1024 * 1024
-_STREAM: Final = "text/event-stream"
 _JSON: Final = "application/json"
 _PAGE: Final = b"<!doctype html><title>502 Bad Gateway</title><h1>Bad Gateway</h1>\n"
 
@@ -287,6 +287,10 @@ class Simulator:
         match visit.method, visit.path.removeprefix(visit.dialect.prefix):
             case "GET", path if path in visit.dialect.models_paths:
                 return await self._send(visit, _halves(visit.dialect.models()), fault)
+            case "GET", path if path in visit.dialect.pages:
+                return await self._send(
+                    visit, _halves(visit.dialect.pages[path]), fault
+                )
             case "POST", path if path in visit.dialect.chat_paths:
                 return await self._chat(visit, body, fault)
             case _:
@@ -301,7 +305,7 @@ class Simulator:
     ) -> web.StreamResponse:
         dialect = visit.dialect
         exchange = self._think(visit, body)
-        if body.get("stream"):
+        if body.get("stream", dialect.streams):
             return await self._send(visit, dialect.stream(exchange), fault, stream=True)
         return await self._send(visit, _halves(dialect.document(exchange)), fault)
 
@@ -345,7 +349,7 @@ class Simulator:
             if fault.kind == "error_event" and not stream:
                 raise fault.refused()
         response = web.StreamResponse(headers=headers)
-        response.content_type = _STREAM if stream else _JSON
+        response.content_type = visit.dialect.stream_type if stream else _JSON
         if stream:
             response.headers["cache-control"] = "no-cache"
         elif fault is None:

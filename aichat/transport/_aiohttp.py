@@ -33,7 +33,6 @@ from yarl import URL
 
 from ..errors import (
     AIChatError,
-    ClosedError,
     ConfigError,
     DeadlineError,
     InvalidRequestError,
@@ -63,36 +62,28 @@ _HEADER_LINE = 32 * 2**10
 
 @final
 class Session:
-    """One loop's connections."""
+    """One loop's connections. Made in that loop; raises `ConfigError`."""
 
     def __init__(self, config: PoolConfig) -> None:
-        self._config = config
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
-        self._session: aiohttp.ClientSession | None = None
-        self._keeper: AsyncGenerator[None, None] | None = None
-        self._closed = False
+        self._session = _client_session(config)
+        # A loop that ends closes its async generators (`loop.shutdown_asyncgens`), and
+        # one that is garbage hands them to the loop for closing. So whoever forgets to
+        # close a client leaves no socket and no warning from aiohttp behind.
+        self._keeper: AsyncGenerator[None, None] | None = _keep(self._session)
+        with suppress(StopIteration):
+            self._keeper.__anext__().send(None)  # to its `yield`, where it stays
 
     @property
     def usable(self) -> bool:
         """Whether this is still our process and our loop, and nobody has closed it."""
         return (
-            self._session is not None
-            and not self._closed
+            self._keeper is not None
             and not self._session.closed
             and not self._loop.is_closed()
             and self._process == os.getpid()
         )
-
-    def open(self) -> None:
-        """Make the aiohttp session; to be called in the loop."""
-        self._session = _client_session(self._config)
-        # A loop that ends closes its async generators (`loop.shutdown_asyncgens`), and
-        # one that is garbage hands them to the loop for closing. So whoever forgets to
-        # close a client leaves no socket and no warning from aiohttp behind.
-        self._keeper = _keep(self._session)
-        with suppress(StopIteration):
-            self._keeper.__anext__().send(None)  # to its `yield`, where it stays
 
     async def send(self, request: HTTPRequest, enter: Enter) -> HTTPResponse:
         """Send *request* and wait for the headers of the answer."""
@@ -104,9 +95,8 @@ class Session:
 
     async def aclose(self) -> None:
         """Close the connections, from whichever loop or process."""
-        self._closed = True
         keeper, self._keeper = self._keeper, None
-        if keeper is None or self._session is None:
+        if keeper is None:
             return
         if self._process != os.getpid():
             # They are the parent's, and so is its loop. A file descriptor leaks; closing
@@ -125,11 +115,8 @@ class Session:
     async def _request(
         self, request: HTTPRequest, enter: Enter
     ) -> HTTPResponse | AIChatError:
-        session = self._session
-        if session is None or self._closed:
-            return ClosedError("The client is closed.")
         try:
-            response = await session.request(
+            response = await self._session.request(
                 request.method,
                 URL(url_of(request), encoded=True),
                 data=_body(request.body),

@@ -13,6 +13,7 @@ JSON, JSON as a stream, and captive portals label web pages as whatever was aske
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from traceback import walk_tb
 from typing import Any, final
 
 from attrs import field, frozen
@@ -236,9 +237,6 @@ def _only_pings(events: Iterable[Any]) -> bool:
 
 
 def _where(error: Exception) -> str:
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None:
-        return ""
-    return f"{traceback.tb_frame.f_globals.get('__name__')}:{traceback.tb_lineno}"
+    """The place that *error*, which has been raised, comes from."""
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    return f"{frame.f_globals.get('__name__')}:{line}"

@@ -140,7 +140,8 @@ _TOO_LARGE = re.compile(r"request too large for")
 _CONTEXT = re.compile(
     r"maximum context length|max(imum)? context l|context window|context_length_exceeded"
     r"|model's context length|prompt is too long|prompt too long|exceed context limit"
-    r"|available context size|maximum number of tokens allowed"
+    r"|available context size|(longer than|exceeds) the context length"
+    r"|maximum number of tokens allowed"
     r"|reduce the length of the messages|input tokens exceed the configured limit"
     r"|max_new_tokens` must be|current length is .* while limit is"
 )
@@ -148,6 +149,7 @@ _NOT_CONTEXT = re.compile(r"string_above_max_length|invalid 'user'")
 _BALANCE = re.compile(
     r"insufficient balance|insufficient credits|credit balance is too low"
     r"|specified (workspace )?api usage limits|insufficient_quota"
+    r"|(hourly|session|weekly|monthly) usage limit"
 )
 _FILTER = re.compile(
     r"content management policy|blocked by content filtering policy"
@@ -169,6 +171,7 @@ _FEATURE = re.compile(
 # What a 500 says about the request, or about a machine that stays as small as it is.
 _HOPELESS = re.compile(
     r"requires more system memory|failed to parse grammar|invalid format:"
+    r"|option \S+ must be of type"
 )
 
 _REQUEST_IDS = (

@@ -97,9 +97,7 @@ class Pool:
             spent = [o for o, s in self._sessions.items() if not s.usable]
             old = [self._sessions.pop(o) for o in spent]
             if (session := self._sessions.get(loop)) is None:
-                session = Session(self.config)
-                session.open()  # may find that the CA file is none
-                self._sessions[loop] = session
+                session = self._sessions[loop] = Session(self.config)
         for other in old:
             await other.aclose()
         return session

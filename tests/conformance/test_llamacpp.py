@@ -47,7 +47,10 @@ async def client(
         model=f"{name}:{MODEL}",
         base_url=llama + PROVIDERS[name],
         api_key="none",
-        max_retries=0,
+        # The server hangs up after each stream without having said so; now and then the
+        # next request is on its way by then.
+        max_retries=2,
+        retry_backoff=0.01,
     )
     async with Client.from_config(config, environ={}) as client:
         yield client

@@ -146,7 +146,8 @@ async def test_outside_of_the_dialects_it_says_where_they_are(
         document = await response.json()
 
     assert response.status == 404
-    assert document["base_urls"] == {name: sim.base_url(name) for name in DIALECTS}
+    names = [*DIALECTS, "ollama"]
+    assert document["base_urls"] == {name: sim.base_url(name) for name in names}
     assert sim.request_count == 0
 
 

@@ -19,8 +19,13 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import RequestInfo
+from aiohttp.http_exceptions import TransferEncodingError
 from attrs import evolve
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from aichat.errors import (
     AIChatError,
@@ -29,6 +34,7 @@ from aichat.errors import (
     DeadlineError,
     InvalidRequestError,
     ProtocolError,
+    ProviderError,
     ProviderUnavailableError,
     RedirectError,
     ResponseTooLargeError,
@@ -37,7 +43,7 @@ from aichat.errors import (
     TLSError,
 )
 from aichat.transport import HTTPRequest, Pool, PoolConfig, Transport
-from aichat.transport._aiohttp import _tls
+from aichat.transport._aiohttp import Session, _before_answer, _in_body, _tls
 from aichat.types import Deadlines
 
 from .servers import (
@@ -331,20 +337,24 @@ async def test_a_bad_chunk_size_is_noticed() -> None:
 
 async def test_what_had_arrived_before_a_break_is_not_lost() -> None:
     """aiohttp would drop what a slow reader has not fetched yet."""  # S4
-    many = 2000
+    many, reading = 2000, asyncio.Event()
 
     async def behave(visit: Visit) -> None:
-        await visit.send(CHUNKED + chunk(sse(*[{"text": "x"}] * many)))
+        await visit.send(CHUNKED + chunk(sse({"text": "x"})))
+        await reading.wait()
+        await visit.send(chunk(sse(*[{"text": "x"}] * many)))
         visit.writer.close()
 
-    said = []
     async with connected(behave) as (server, t, ask):
-        with pytest.raises(StreamInterruptedError):
-            async for chunks in t.stream(ask, TOY):
+        lists = t.stream(ask, TOY)
+        said = await anext(lists)
+        reading.set()
+        await server.visits[0].gone.wait()
+        await asyncio.sleep(0.05)
+        with pytest.raises(StreamInterruptedError, match="in the middle"):
+            async for chunks in lists:
                 said += chunks
-                await server.visits[0].gone.wait()
-                await asyncio.sleep(0.05)
-    assert text(said) == "x" * many
+    assert text(said) == "x" * (many + 1)
 
 
 # --- leaving ---------------------------------------------------------------------------
@@ -459,6 +469,52 @@ async def test_a_slow_consumer_slows_the_server_down() -> None:
             before = sent
             await asyncio.sleep(0.05)
     assert sent < 20 * 2**20
+
+
+INFO = RequestInfo(URL("http://x"), "POST", CIMultiDictProxy(CIMultiDict(key=KEY)))
+
+
+@pytest.mark.parametrize(
+    ("raised", "error", "words"),
+    [
+        (ConfigError("ours"), ConfigError, "ours"),
+        (TimeoutError(), DeadlineError, "No connection in time"),
+        (aiohttp.ConnectionTimeoutError("x"), DeadlineError, "No connection in time"),
+        (aiohttp.ClientHttpProxyError(INFO, (), status=407), ProviderUnavailableError, "407"),
+        (aiohttp.ClientResponseError(INFO, ()), ProtocolError, "not answer in HTTP"),
+        (aiohttp.InvalidURL("http://user:secret@x"), ConfigError, "not valid"),
+        (aiohttp.ServerDisconnectedError(), ProviderUnavailableError, "disconnected"),
+        (aiohttp.ClientOSError(104, "reset"), ProviderUnavailableError, "reset"),
+        (ssl.SSLError(1, "bad"), TLSError, "bad"),
+        (RuntimeError("Session is closed"), ProviderError, "Session is closed"),
+    ],
+)  # fmt: skip
+def test_every_exception_of_the_library_becomes_one_of_ours(
+    raised: Exception, error: type[AIChatError], words: str
+) -> None:
+    """Those that a test cannot easily provoke as well."""  # R1, X1
+    found = _before_answer(raised)
+    assert type(found) is error
+    assert words in found.message
+    told = f"{found} {found.context}"
+    assert KEY not in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("raised", "error"),
+    [
+        (ClosedError("ours"), ClosedError),
+        (TransferEncodingError("zzz"), ProtocolError),
+        (aiohttp.ClientPayloadError("cut"), StreamInterruptedError),
+        (RuntimeError("Connection closed."), StreamInterruptedError),
+    ],
+)
+def test_every_exception_of_a_body_becomes_one_of_ours(
+    raised: Exception, error: type[AIChatError]
+) -> None:
+    """The pure-Python parser raises what the C parser does not."""  # I2
+    assert type(_in_body(raised)) is error
 
 
 # --- the pool --------------------------------------------------------------------------
@@ -638,6 +694,18 @@ async def test_an_unclosed_pool_warns_once() -> None:
         gc.collect()
         await soon(server.visits[0].gone)
     Pool()  # never used: nothing to close
+
+
+async def test_what_another_process_opened_is_left_alone() -> None:
+    """After a fork the connections are the parent's."""  # C5
+    session = Session(PoolConfig())
+    assert session.usable
+    session._process += 1
+    assert not session.usable
+    await session.aclose()
+    assert not session._session.closed
+    await session._session.close()
+    await session.aclose()
 
 
 SCRIPT = """

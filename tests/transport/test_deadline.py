@@ -213,7 +213,7 @@ async def test_timers_are_few() -> None:
     watch = Watch(limits(idle=10, stall=100))
     reads = 1000
     armed = set[int]()
-    answer = ScriptedAnswer(*[0.01, b"x"] * reads)
+    answer = ScriptedAnswer(*again(0.01, b"x", times=reads))
     watch.reading(answer)
     for _ in range(reads):
         watch.wait()

@@ -215,7 +215,7 @@ def test_an_unknown_error_in_a_stream_is_not_retried() -> None:
 def test_googles_daily_quota_is_no_matter_of_waiting() -> None:
     """A 429 is either, and the quota's name tells."""  # R1
     violations = {"violations": [{"quotaId": "RequestsPerDayPerModel"}, "?"]}
-    day = {"error": {"code": 429, "details": [violations]}}
+    day = {"error": {"code": 429, "details": ["?", violations]}}
     assert type(provider_error(day, status=429)) is e.QuotaExceededError
     minute = json.loads(json.dumps(day).replace("PerDay", "PerMinute"))
     assert type(provider_error(minute, status=429)) is e.RateLimitError

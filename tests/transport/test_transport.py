@@ -691,7 +691,7 @@ async def test_leaving_early_drops_the_connection() -> None:
 
 @pytest.mark.parametrize("outcome", [
     [inf], ScriptedAnswer(inf), ScriptedAnswer(sse({"text": "x"}), inf),
-    ScriptedAnswer(b"", inf, status=500), ScriptedAnswer(GOOD, inf),
+    ScriptedAnswer(b"No.", inf, status=500), ScriptedAnswer(GOOD, inf),
 ])  # fmt: skip
 @virtual
 async def test_cancellation_passes_and_leaves_nothing(outcome: Any) -> None:
@@ -725,7 +725,7 @@ async def test_cancellation_while_waiting_sends_nothing_more() -> None:
 
 @pytest.mark.parametrize("outcome", [
     [inf], ScriptedAnswer(inf), ScriptedAnswer(sse({"text": "x"}), inf),
-    ScriptedAnswer(b"", inf, status=500), ScriptedAnswer(b"", status=500),
+    ScriptedAnswer(b"No.", inf, status=500), ScriptedAnswer(b"", status=500),
 ])  # fmt: skip
 @virtual
 async def test_closing_ends_what_is_under_way(outcome: Any) -> None:
