@@ -209,9 +209,11 @@ class ClientConfig:
             return self.model
         return f"{self.provider}:{self.model}"
 
-    def settings_for(self, spec: ProviderSpec) -> dict[str, str]:
+    def settings_for(
+        self, spec: ProviderSpec, environ: Mapping[str, str] = MappingProxyType({})
+    ) -> dict[str, str]:
         """
-        Complete `settings` with the defaults of *spec*.
+        Complete `settings` with the variables and the defaults of *spec*.
 
         Raises `ConfigError` for those that it does not know, and those that are missing.
         """
@@ -222,11 +224,12 @@ class ClientConfig:
         ]
         found: dict[str, str] = {}
         for name, default in spec.settings.items():
-            value = self.settings.get(name, default)
+            variables = spec.settings_env.get(name, ())
+            said = (text for v in variables if (text := environ.get(v, "").strip()))
+            value = self.settings.get(name, next(said, default))
             if value is None:
-                wrong.append(
-                    f"settings: {spec.name} needs {name!r}. Set AI_SETTING_{name.upper()}"
-                )
+                where = " or ".join((f"AI_SETTING_{name.upper()}", *variables))
+                wrong.append(f"settings: {spec.name} needs {name!r}. Set {where}")
             else:
                 found[name] = value
         if wrong:

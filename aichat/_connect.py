@@ -41,7 +41,7 @@ def connect(
     found = _all(
         base_url=lambda: resolve_base_url(config, spec, environ),
         api_key=lambda: resolve_key(config, spec, environ),
-        settings=lambda: config.settings_for(spec),
+        settings=lambda: config.settings_for(spec, environ),
     )
     return HTTPProvider(
         **found,

@@ -170,6 +170,13 @@ class AIChatError(Exception):
                 setattr(self, name, value)
         return self
 
+    def suggest(self, hint: str | None) -> Self:
+        """Add to the message what may help, once."""
+        if hint and hint not in self.message:
+            self.message = f"{self.message} ({hint})"
+            self.args = (self.message,)
+        return self
+
     def given_up(self) -> Self:
         """Mark as final: whoever sees it next shall not try again."""
         self.retryable = False

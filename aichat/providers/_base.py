@@ -39,6 +39,7 @@ __all__ = [
     "ProviderSpec",
     "bearer",
     "header",
+    "settings_as_headers",
 ]
 
 #: A key, or an async function that fetches one: from a secret manager, or a token that rotates.
@@ -118,8 +119,25 @@ def header(name: str, prefix: str = "") -> Auth:
     return auth
 
 
+def settings_as_headers(
+    names: Mapping[str, str],
+) -> Callable[[HTTPRequest, Mapping[str, str]], HTTPRequest]:
+    """Make a `ProviderSpec.prepare` that puts settings into the headers of *names*."""
+
+    def prepare(request: HTTPRequest, settings: Mapping[str, str]) -> HTTPRequest:
+        headers = {h: settings[name] for name, h in names.items() if settings.get(name)}
+        # A header that was set by hand has its reason.
+        return evolve(request, headers={**headers, **request.headers})
+
+    return prepare
+
+
 def _keep(request: HTTPRequest, _: Mapping[str, str]) -> HTTPRequest:
     return request
+
+
+def _no_hint(_: AIChatError) -> None:
+    return None
 
 
 def _to_capabilities(value: Iterable[Capability]) -> frozenset[Capability]:
@@ -149,6 +167,8 @@ class ProviderSpec:
     headers: Mapping[str, str] = field(factory=dict, hash=False)
     #: Settings of its own, with their defaults; ``None`` means that the user has to say.
     settings: Mapping[str, str | None] = field(factory=dict, hash=False)
+    #: Environment variables that may hold a setting; the first one set wins.
+    settings_env: Mapping[str, tuple[str, ...]] = field(factory=dict, hash=False)
     #: Applies the settings to an encoded request: an API version, a deployment.
     prepare: Callable[[HTTPRequest, Mapping[str, str]], HTTPRequest] = _keep
 
@@ -159,6 +179,8 @@ class ProviderSpec:
     decoder: Callable[[], ChatDecoder[Any]]
     #: The provider's own words for errors, where the usual ones do not do.
     error_codes: Mapping[str, type[AIChatError]] = field(factory=dict, hash=False)
+    #: What to try about an error whose own words do not say it.
+    hint: Callable[[AIChatError], str | None] = _no_hint
     deadlines: Deadlines = DEFAULT_DEADLINES
     #: An authenticated request that costs nothing; ``None`` if there is no such thing.
     health_check: HTTPRequest | None = None
@@ -233,6 +255,7 @@ class HTTPProvider:
                         yield chunk  # noqa: ASYNC119 -- closed by the chain
         except AIChatError as error:
             error.note(operation="chat", provider=self.name, model=request.model_name)
+            error.suggest(self.spec.hint(error))
             raise
 
     async def health(self) -> bool:
@@ -246,6 +269,7 @@ class HTTPProvider:
             )
         except AIChatError as error:
             error.note(operation="health", provider=self.name)
+            error.suggest(self.spec.hint(error))
             raise
         return True
 

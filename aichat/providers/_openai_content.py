@@ -17,7 +17,14 @@ from ..types import (
     parse_arguments,
 )
 
-__all__ = ["all_texts", "as_object", "cache_breakpoint", "data_url", "in_base64"]
+__all__ = [
+    "all_texts",
+    "as_object",
+    "cache_breakpoint",
+    "cache_lifetime",
+    "data_url",
+    "in_base64",
+]
 
 _TTL: Final = {"short": "30m", "long": "12h"}
 
@@ -42,12 +49,14 @@ def as_object(arguments: str) -> str:
     return arguments if arguments.strip() else "{}"
 
 
+def cache_lifetime(hint: CacheHint) -> dict[str, Any]:
+    """How long to keep what is marked, as a field; nothing where it is left open."""
+    return {"ttl": _TTL[hint.ttl]} if hint.ttl else {}
+
+
 def cache_breakpoint(hint: CacheHint) -> dict[str, Any]:
     """The field that asks to keep everything up to here."""
-    mark = {"mode": "explicit"}
-    if hint.ttl:
-        mark["ttl"] = _TTL[hint.ttl]
-    return {"prompt_cache_breakpoint": mark}
+    return {"prompt_cache_breakpoint": {"mode": "explicit", **cache_lifetime(hint)}}
 
 
 def all_texts(messages: Iterable[Message]) -> Iterator[str]:

@@ -43,6 +43,8 @@ class OpenAIModel:
     stop_while_reasoning: bool = field(default=False, kw_only=True)
     #: Whether parts of the prompt can be marked for the cache.
     cache_marks: bool = field(default=False, kw_only=True)
+    #: Whether only Chat Completions has it.
+    chat_only: bool = field(default=False, kw_only=True)
     #: Whether to list it among the models of the provider.
     current: bool = field(default=False, kw_only=True)
 
@@ -132,7 +134,7 @@ OPENAI_MODELS: tuple[OpenAIModel, ...] = (
     OpenAIModel("gpt-4.1-mini", current=True),
     OpenAIModel("gpt-4o", current=True),
     OpenAIModel("gpt-4o-mini", current=True),
-    OpenAIModel("gpt-audio", current=True),
+    OpenAIModel("gpt-audio", chat_only=True, current=True),
     OpenAIModel("gpt-4"),
     OpenAIModel("gpt-4-turbo"),
     OpenAIModel("gpt-3.5-turbo"),

@@ -94,7 +94,7 @@ def _enforce(schema: Any, where: str) -> dict[str, Any]:
     for key, value in schema.items():
         here = f"{where}.{key}"
         match key, value:
-            case ("anyOf" | "oneOf"), [*options]:
+            case (("anyOf" | "oneOf"), [*options]):
                 known["anyOf"] = [
                     _enforce(option, f"{here}[{n}]") for n, option in enumerate(options)
                 ]

@@ -206,7 +206,9 @@ class InputEncoder:
                     parts = [TextPart("ERROR: "), *parts]
         output: str | list[Item]
         if all(isinstance(part, TextPart) for part in parts):
-            output = "\n".join(part.text for part in parts if isinstance(part, TextPart))
+            output = "\n".join(
+                part.text for part in parts if isinstance(part, TextPart)
+            )
         else:
             output = [item for part in parts for item in self._content(part)]
         return {
@@ -265,16 +267,20 @@ def _spoken_part(part: TextPart | RefusalPart) -> Item:
 def _settled(items: list[Item], *, stored: bool) -> Iterator[Item]:
     """Leave out ids that nobody can look up, and reasoning that is nothing else."""
     by_id = stored and any(
-        item["type"] == "reasoning" and not _carries_itself(item) for item in items
+        item.get("type") == "reasoning" and not _carries_itself(item) for item in items
     )
     for item, follower in zip(items, [*items[1:], {}], strict=True):
-        match item["type"]:
-            case "reasoning":
-                if by_id and follower.get("id"):
+        match item.get("type"):
+            case "reasoning" if by_id:
+                if follower.get("id"):
                     yield item
-                elif not by_id and _carries_itself(item):
+            case "reasoning":
+                if _carries_itself(item):
                     yield _without(item, "id", "status")
-            case "function_call" | "custom_tool_call" | "message" if not by_id:
+            case "message" if not by_id:
+                if any(part.get("text") != "" for part in item["content"]):
+                    yield _without(item, "id")
+            case "function_call" | "custom_tool_call" if not by_id:
                 yield _without(item, "id")
             case _:
                 yield item
@@ -288,9 +294,10 @@ def _carries_itself(reasoning: Item) -> bool:
 def _shortened(item: Item) -> Item:
     """A message of one text and without an id, in its simplest form."""
     match item:
-        case {"type": "message", "content": [{"type": "output_text", "text": text}]} if (
-            "id" not in item
-        ):
+        case {
+            "type": "message",
+            "content": [{"type": "output_text", "text": text}],
+        } if "id" not in item:
             return {**_without(item, "status"), "content": text}
         case _:
             return item

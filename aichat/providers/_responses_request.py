@@ -14,7 +14,7 @@ from attrs import define
 from ..errors import InvalidRequestError
 from ..transport import HTTPRequest
 from ..types import ChatRequest, Effort, Role, Tool
-from ._openai_content import all_texts
+from ._openai_content import all_texts, cache_lifetime
 from ._openai_models import OpenAIModel, nearest_effort, openai_model
 from ._openai_schema import enforceable
 from ._responses_input import InputEncoder
@@ -66,8 +66,10 @@ class _Encoding:
     extras: dict[str, Any]
     #: What is known about the model, if anything is.
     facts: OpenAIModel | None
-    #: Whether that model will reason.
+    #: Whether that model is known to reason.
     reasons: bool
+    #: The same, or a guess.
+    thinks: bool
     #: Whether the server keeps the conversation.
     stored: bool
 
@@ -78,10 +80,11 @@ class _Encoding:
         self.facts = openai_model(request.model_name)
         effort = _inside(self.extras, "reasoning", "effort", request.reasoning_effort)
         if self.facts is not None:
-            self.reasons = self.facts.reasons_at(effort)
+            self.reasons = self.thinks = self.facts.reasons_at(effort)
         else:
             # Who asks for it will know.
-            self.reasons = effort not in (None, "none")
+            asks = effort or request.include_reasoning
+            self.reasons, self.thinks = False, bool(asks) and effort != "none"
         self.stored = bool(self.extras.get("store", request.store))
         who = f"{title}'s {request.model_name}" if self.facts else title
         self.unsupported = Unsupported(request, who)
@@ -114,7 +117,9 @@ class _Encoding:
         can_reason = facts is not None and facts.reasons != "never"
         marks = facts is not None and facts.cache_marks
         wants_json = _is_json(request)
-        if wants_json and not any("json" in t.lower() for t in all_texts(request.messages)):
+        if wants_json and not any(
+            "json" in t.lower() for t in all_texts(request.messages)
+        ):
             raise InvalidRequestError(
                 "response_format='json' needs the word JSON in one of the messages: "
                 "OpenAI insists.",
@@ -159,20 +164,22 @@ class _Encoding:
             elif value is not None:
                 body[name] = value
         unsupported.meaning("stop", request.stop, _ELSEWHERE)
-        for option in ("seed", "presence_penalty", "frequency_penalty", "logit_bias"):
-            unsupported.sampling(option, getattr(request, option), _ELSEWHERE)
+        unsupported.sampling("seed", request.seed, _ELSEWHERE)
+        for option in ("presence_penalty", "frequency_penalty", "logit_bias"):
+            # 0 is what there is without it.
+            unsupported.sampling(option, getattr(request, option) or None, _ELSEWHERE)
         unsupported.sampling("top_k", request.top_k)
         unsupported.sampling("reasoning_budget", request.reasoning_budget)
         if request.metadata:
             body["metadata"] = dict(request.metadata)
         if request.cache is not None and self.facts and self.facts.cache_marks:
-            # There is only one lifetime for what it marks by itself.
-            body["prompt_cache_options"] = {"mode": "implicit"}
+            # It marks the end of the prompt by itself.
+            body["prompt_cache_options"] = cache_lifetime(request.cache)
         return body
 
     def _include(self) -> list[str]:
         wanted: list[str] = []
-        if self.reasons and not self.stored:
+        if self.thinks and not self.stored:
             # Otherwise nobody would remember what was thought.
             wanted.append("reasoning.encrypted_content")
         if self.request.logprobs or self.request.top_logprobs:
@@ -241,8 +248,7 @@ class _Encoding:
         effort = self.request.reasoning_effort
         if effort is not None and (level := self._level(effort)) is not None:
             reasoning["effort"] = str(level)
-        unknown = self.facts is None
-        if self.request.include_reasoning and (self.reasons or unknown):
+        if self.request.include_reasoning and self.thinks:
             reasoning["summary"] = "auto"
         return reasoning
 
@@ -299,7 +305,7 @@ def _merged(body: dict[str, Any], extras: Mapping[str, Any]) -> dict[str, Any]:
                 merged[key] = [*ours, *theirs]
             case "include", list() as ours, list() as theirs:
                 merged[key] = list(dict.fromkeys([*ours, *theirs]))
-            case ("text" | "reasoning"), dict() as ours, dict() as theirs:
+            case (("text" | "reasoning"), dict() as ours, dict() as theirs):
                 merged[key] = {**ours, **theirs}
             case _:
                 pass

@@ -13,12 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from attrs import evolve
-
 from ..errors import AIChatError
 from ..transport import HTTPRequest, SSEDecoder
 from ..types import DEFAULT_DEADLINES, Deadlines
-from ._base import Auth, Capability, ProviderSpec, bearer
+from ._base import Auth, Capability, ProviderSpec, bearer, settings_as_headers
 from ._openai_chat_decoder import ChatCompletionsDecoder
 from ._openai_chat_quirks import Quirks
 from ._openai_chat_request import encode_request
@@ -86,7 +84,7 @@ def chat_spec(
         requires_key=requires_key,
         auth=auth,
         settings=dict.fromkeys(setting_headers, ""),
-        prepare=partial(_add_headers, setting_headers),
+        prepare=settings_as_headers(setting_headers),
         encode_request=partial(
             encode_request, provider=name, title=title, quirks=quirks
         ),
@@ -103,14 +101,6 @@ def chat_spec(
         capabilities=(_USUAL | set(adds)) - set(lacks),
         models=tuple(models),
     )
-
-
-def _add_headers(
-    names: Mapping[str, str], request: HTTPRequest, settings: Mapping[str, str]
-) -> HTTPRequest:
-    """Put each of *settings* that is set into the header that *names* has for it."""
-    headers = {header: settings[n] for n, header in names.items() if settings.get(n)}
-    return evolve(request, headers={**headers, **request.headers})
 
 
 _openai = partial(

@@ -430,7 +430,5 @@ def _reason(error: BaseException) -> str:
     match error:
         case OSError(strerror=str(text)) if text:
             return text
-        case aiohttp.ClientResponseError():
-            return type(error).__name__
         case _:
             return str(error)[:200] or type(error).__name__

@@ -80,11 +80,6 @@ class Watch:
         self.since: float | None = None
 
     @property
-    def now(self) -> float:
-        """The loop's time, which all of this is measured by."""
-        return self._loop.time()
-
-    @property
     def left(self) -> float:
         """Seconds until *total* passes; infinite without it."""
         return self.ends_at - self._loop.time()
@@ -199,7 +194,6 @@ class Watch:
         if self._loop.time() < due:
             self._arm()
         elif self._body is not None:
-            self._due = due if phase != "total" else inf
             self._body.abort(self.late(phase))
 
     def _next(self) -> tuple[float, Phase]:
