@@ -12,6 +12,8 @@ from typing import Any, Self, Unpack, final
 import anyio
 from attrs import evolve, fields, frozen
 
+from ._abilities import embedder_for, lister_for
+from ._batches import Batches
 from ._builder import RequestBuilder
 from ._config import ClientConfig
 from ._connect import Directory
@@ -19,14 +21,25 @@ from ._registry import Registry
 from ._stream import ChatStream
 from .errors import AIChatError, ClosedError, ConfigError, InvalidRequestError
 from .middleware import Middleware, compose
-from .providers import Closable, HealthChecker, Provider
+from .providers import (
+    Closable,
+    HealthChecker,
+    Provider,
+    counter_of,
+    estimated_count,
+)
 from .types import (
     ChatRequest,
     ChatResponse,
     Deadlines,
+    EmbeddingOptions,
+    EmbeddingRequest,
+    EmbeddingResponse,
+    ModelInfo,
     Prompt,
     RequestOptions,
     StreamChunk,
+    TokenCount,
 )
 
 __all__ = ["Client", "Health"]
@@ -161,6 +174,60 @@ class Client:
         """Begin a request that is said step by step."""
         return RequestBuilder(self.stream)
 
+    async def embed(
+        self,
+        inputs: str | Iterable[str] | EmbeddingRequest,
+        /,
+        **options: Unpack[EmbeddingOptions],
+    ) -> EmbeddingResponse:
+        """
+        Make a vector of each text, in the order of the texts.
+
+        *options* are the fields of `EmbeddingRequest`. More texts than the provider takes at
+        once are sent in several requests, one after the other. Does not pass the middleware.
+        Raises `AIChatError`.
+        """
+        request = self._embedding_request(inputs, dict(options))
+        name = request.provider_name or ""
+        provider = self._open_provider(name, "embed")
+        return await embedder_for(name, provider, self._providers).embed(request)
+
+    async def count_tokens(
+        self, prompt: Prompt, /, **options: Unpack[RequestOptions]
+    ) -> TokenCount:
+        """
+        Tell how many tokens *prompt* is, with the tools and all that *options* add to it.
+
+        The provider counts if it can, which is free. Otherwise it is estimated here; with
+        the extra ``tokens`` by a real tokenizer. Does not pass the middleware. Raises
+        `AIChatError`.
+        """
+        request = self._request(prompt, dict(options))
+        provider = self._open_provider(request.provider_name or "", "count_tokens")
+        counter = counter_of(provider)
+        if counter is None:
+            return await estimated_count(request)
+        return await counter.count_tokens(request)
+
+    async def list_models(self, provider: str | None = None, /) -> list[ModelInfo]:
+        """
+        List the models of *provider*, or of the default one, in its own order.
+
+        Raises `AIChatError`.
+        """
+        name = self._default_provider if provider is None else provider
+        found = self._open_provider(name, "list_models")
+        return list(await lister_for(name, found, self._providers).list_models())
+
+    @property
+    def batches(self) -> Batches:
+        """Jobs of many requests, for half the price and within a day."""
+        return Batches(
+            find=self._batch_provider,
+            build=self._request,
+            default=self._default_provider,
+        )
+
     async def health(self, *names: str) -> dict[str, Health]:
         """
         Ask each provider whether it is there and takes the key, all at the same time.
@@ -214,7 +281,17 @@ class Client:
         request = evolve(request, model=self._address(request.model))
         return self._provider(request.provider_name or "").stream(request)
 
-    def _provider(self, name: str) -> Provider:
+    def _batch_provider(self, name: str) -> Provider:
+        if self._closed:
+            raise ClosedError("This client is closed.", operation="batch")
+        return self._provider(name)
+
+    def _open_provider(self, name: str, operation: str) -> Provider:
+        if self._closed:
+            raise ClosedError("This client is closed.", operation=operation)
+        return self._provider(name, operation)
+
+    def _provider(self, name: str, operation: str = "chat") -> Provider:
         if name in self._providers:
             return self._providers[name]
         known = sorted({*self._providers, *_registered(self._providers)})
@@ -224,7 +301,7 @@ class Client:
             f"There is no provider {name!r} here. {hint}If the colon belongs to the name "
             f"of the model, write {self._default_provider}:{name}:…; there are: "
             f"{', '.join(known)}.",
-            operation="chat",
+            operation=operation,
         )
 
     def _address(self, model: str) -> str:
@@ -232,10 +309,8 @@ class Client:
         return model if ":" in model else f"{self._default_provider}:{model}"
 
     def _request(self, prompt: Prompt, options: dict[str, Any]) -> ChatRequest:
-        _check_names(options)
-        if "timeout" in options:
-            timeout = Deadlines.of(options.pop("timeout"))
-            options["deadlines"] = _over(options.get("deadlines"), timeout)
+        _check_names(options, _NAMES)
+        _expand_timeout(options)
         if isinstance(prompt, ChatRequest):
             request = evolve(prompt, **options) if options else prompt
         else:
@@ -249,6 +324,22 @@ class Client:
         model = self._address(model)
         return request if model == request.model else evolve(request, model=model)
 
+    def _embedding_request(
+        self, inputs: str | Iterable[str] | EmbeddingRequest, options: dict[str, Any]
+    ) -> EmbeddingRequest:
+        _check_names(options, _EMBEDDING_NAMES)
+        _expand_timeout(options)
+        if isinstance(inputs, EmbeddingRequest):
+            request = evolve(inputs, **options)
+        else:
+            request = EmbeddingRequest(inputs, **options)
+        model = request.model or self._model
+        if not model:
+            raise InvalidRequestError(
+                "No model is named: pass model='provider:name'.", operation="embed"
+            )
+        return evolve(request, model=self._address(model))
+
 
 def _registered(providers: Mapping[str, Provider]) -> Iterable[str]:
     """Those that could be made as well, if somebody asked for them."""
@@ -261,15 +352,24 @@ def _over(deadlines: Deadlines | float | None, timeout: Deadlines) -> Deadlines:
     return deadlines.over(timeout) if deadlines else timeout
 
 
+def _expand_timeout(options: dict[str, Any]) -> None:
+    if "timeout" in options:
+        timeout = Deadlines.of(options.pop("timeout"))
+        options["deadlines"] = _over(options.get("deadlines"), timeout)
+
+
 _NAMES: frozenset[str] = frozenset(
     {f.name for f in fields(ChatRequest)} - {"messages"} | {"timeout"}
 )
+_EMBEDDING_NAMES: frozenset[str] = frozenset(
+    {f.name for f in fields(EmbeddingRequest)} - {"inputs"} | {"timeout"}
+)
 
 
-def _check_names(options: Mapping[str, Any]) -> None:
+def _check_names(options: Mapping[str, Any], names: frozenset[str]) -> None:
     for name in options:
-        if name not in _NAMES:
-            close = difflib.get_close_matches(name, _NAMES, n=1)
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise TypeError(
                 f"There is no option {name!r}.{hint} What only one provider knows goes "

@@ -35,8 +35,10 @@ _logger = logging.getLogger("aichat")
 #: Another dialect is another line.
 BUILT_IN: Final[Mapping[str, str]] = MappingProxyType({
     "anthropic": "aichat.providers.anthropic:SPEC",
+    "azure": "aichat.providers.azure:SPEC",
+    "azure-responses": "aichat.providers.azure:RESPONSES",
     "google": "aichat.providers.google:SPEC",
-    "openai": "aichat.providers.openai_chat:OPENAI",
+    "openai": "aichat.providers.openai:SPEC",
     "openai-chat": "aichat.providers.openai_chat:SPEC",
     "vertex": "aichat.providers.google:VERTEX",
 })

@@ -27,6 +27,10 @@ from ..types import (
     Secret,
     StreamChunk,
 )
+from ._batching import BatchesAPI, HTTPBatches
+from ._counting import CountingAPI, HTTPTokenCounter
+from ._embedding import EmbeddingsAPI, HTTPEmbedder
+from ._listing import HTTPModelLister, ListingAPI
 
 __all__ = [
     "APIKey",
@@ -140,6 +144,14 @@ def _no_hint(_: AIChatError) -> None:
     return None
 
 
+#: Capabilities that a spec has with a field of it, and not without.
+_BY_FIELD: Mapping[Capability, str] = {
+    Capability.EMBEDDINGS: "embeddings",
+    Capability.TOKEN_COUNTING: "counting",
+    Capability.BATCHES: "batches",
+}
+
+
 def _to_capabilities(value: Iterable[Capability]) -> frozenset[Capability]:
     return frozenset(value)
 
@@ -184,6 +196,14 @@ class ProviderSpec:
     deadlines: Deadlines = DEFAULT_DEADLINES
     #: An authenticated request that costs nothing; ``None`` if there is no such thing.
     health_check: HTTPRequest | None = None
+    #: Many requests as one job; ``None`` if there is no such thing.
+    batches: BatchesAPI | None = None
+    #: Texts as vectors; ``None`` if there is no such thing.
+    embeddings: EmbeddingsAPI | None = None
+    #: How much a prompt is, by the provider's own count.
+    counting: CountingAPI | None = None
+    #: Which models there are.
+    listing: ListingAPI | None = None
 
     capabilities: frozenset[Capability] = field(
         default=frozenset({Capability.STREAMING}), converter=_to_capabilities
@@ -197,6 +217,11 @@ class ProviderSpec:
                 f"The provider name {self.name!r} will not do: lower-case letters, "
                 "digits, '-', '_' and '.', and no colon."
             )
+        # So that they tell the truth, whatever the spec was copied from.
+        for capability, name in _BY_FIELD.items():
+            has = {capability} if getattr(self, name) is not None else set()
+            capabilities = self.capabilities - {capability} | has
+            object.__setattr__(self, "capabilities", capabilities)
 
     @property
     def dialect(self) -> Dialect:
@@ -257,6 +282,30 @@ class HTTPProvider:
             error.note(operation="chat", provider=self.name, model=request.model_name)
             error.suggest(self.spec.hint(error))
             raise
+
+    @property
+    def batches(self) -> HTTPBatches | None:
+        """What takes many requests at once, if the spec has it; see `BatchSubmitter`."""
+        return HTTPBatches(self.spec.batches, self) if self.spec.batches else None
+
+    @property
+    def embedder(self) -> HTTPEmbedder | None:
+        """What makes embeddings, if the spec has it; see `Embedder`."""
+        return (
+            HTTPEmbedder(self.spec.embeddings, self) if self.spec.embeddings else None
+        )
+
+    @property
+    def token_counter(self) -> HTTPTokenCounter | None:
+        """What counts tokens, if the spec has it; see `TokenCounter`."""
+        return (
+            HTTPTokenCounter(self.spec.counting, self) if self.spec.counting else None
+        )
+
+    @property
+    def model_lister(self) -> HTTPModelLister | None:
+        """What lists the models, if the spec has it; see `ModelLister`."""
+        return HTTPModelLister(self.spec.listing, self) if self.spec.listing else None
 
     async def health(self) -> bool:
         """Ask for something that costs nothing; see `HealthChecker.health`."""

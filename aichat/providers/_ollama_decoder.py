@@ -135,6 +135,7 @@ class OllamaDecoder:
         if value.get("done") is True:
             self._last = value
             yield from self._parts.end()
+            self._parts.text_part = -1  # nothing goes on
             usage = count_tokens(value)
             if usage is not None:
                 yield UsageUpdate(usage)
@@ -158,4 +159,4 @@ def _with_exact_calls(value: Any, line: bytes) -> Any:
     try:
         return loads_exact(line.decode("utf-8", "replace"))
     except JSONError:
-        return value  # a number beyond all measure
+        return value  # nested deeper than that reads

@@ -110,8 +110,10 @@ class Conversation:
                 self._unsupported.meaning("documents", why=why)
             case OpaquePart():
                 pass  # another provider's
-            case ReasoningPart() | ToolCallPart() | ToolResultPart() | ImagePart():
-                raise AssertionError(part)  # pragma: no cover - others have them
+            case (
+                ReasoningPart() | ToolCallPart() | ToolResultPart() | ImagePart()
+            ):  # pragma: no cover - others have them
+                raise AssertionError(part)
             case _:
                 assert_never(part)
         return []

@@ -121,7 +121,12 @@ def _arguments(value: Any) -> str:
     """The JSON text of an object; a text, which some proxies send, is it already."""
     if value is None:
         return "{}"
-    return value if isinstance(value, str) else dumps(value).decode()
+    if isinstance(value, str):
+        return value
+    try:
+        return dumps(value).decode()
+    except RecursionError:
+        raise wrong("arguments are nested too deeply") from None
 
 
 def _picture(image: Any) -> ImagePart:

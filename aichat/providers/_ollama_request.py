@@ -127,15 +127,13 @@ class _Encoder:
 
     def _chosen_tools(self) -> tuple[Tool, ...]:
         tools, choice = self._request.tools, self._request.tool_choice
-        if not tools:
+        # There is no other way to say "none".
+        if not tools or (choice is not None and choice.mode == "none"):
             return ()
         if self._request.parallel_tool_calls is False:
             self._unsupported.sampling("parallel_tool_calls=False")
         if choice is None:
             return tools
-        if choice.mode == "none":
-            # There is no other way to say so.
-            return ()
         if choice.mode == "required" and not choice.names:
             why = "no call can be forced; ask for it in the prompt"
             self._unsupported.meaning("tool_choice='required'", why=why)

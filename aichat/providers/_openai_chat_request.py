@@ -202,7 +202,7 @@ class _Encoding:
         if not self.request.tools or facts is None or facts.tools_while_reasoning:
             return
         if self.reasons:
-            cure = "use the Responses API (provider 'openai', from the next release on)"
+            cure = "use the provider 'openai', which speaks the Responses API"
             if Effort.NONE in facts.efforts:
                 cure = f"pass reasoning_effort='none', or {cure}"
             raise InvalidRequestError(

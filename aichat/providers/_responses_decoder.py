@@ -42,6 +42,8 @@ _ENDS: Final = {
     "response.failed": "failed",
     "response.cancelled": "cancelled",
 }
+#: What a response may be before it has any output.
+_WITHOUT_OUTPUT: Final = {"queued", "in_progress", "incomplete", "failed", "cancelled"}
 #: Of a response: what is known elsewhere, or says again what was asked for.
 _KNOWN: Final = frozenset(
     {"background", "completed_at", "created_at", "error", "frequency_penalty", "id"}
@@ -132,11 +134,12 @@ class ResponsesDecoder:
         if not isinstance(value, dict):
             raise ProtocolError(f"The answer is a {type(value).__name__}.")
         out: list[StreamChunk] = []
+        status = get_text(value, "status")
         if not isinstance(value.get("output"), list):
             self._refuse(value)
-            if not get_text(value, "status"):
+            if status not in _WITHOUT_OUTPUT:
                 raise ProtocolError("The answer has no output.")
-        self._finish(value, get_text(value, "status") or "completed", out)
+        self._finish(value, status or "completed", out)
         return out
 
     def flush(self) -> Iterable[StreamChunk]:

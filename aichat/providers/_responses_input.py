@@ -17,7 +17,6 @@ from typing import Any, Final
 from attrs import define, field
 
 from ..types import (
-    AudioPart,
     CacheHint,
     ChatRequest,
     DocumentPart,

@@ -8,8 +8,9 @@ stays as it was, since it cannot be taken back.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
 from attrs import define, field
@@ -88,8 +89,8 @@ class Text:
 
 
 @define
-class Item:
-    """One item of the output; this one says nothing."""
+class Item(ABC):
+    """One item of the output."""
 
     #: Its ``type``.
     kind: str
@@ -107,8 +108,9 @@ class Item:
         self.done = True
         self._end(raw, out)
 
+    @abstractmethod
     def _end(self, raw: dict[str, Any] | None, out: Out) -> None:
-        raise NotImplementedError
+        """Say the rest; see `end`."""
 
     def _state(self, payload: Any) -> ProviderState:
         return ProviderState(self.context.provider, payload)
@@ -134,12 +136,12 @@ class MessageItem(Item):
             text = self._texts[key] = Text(make, self.context.take_place(out))
         return text
 
-    def part_done(self, number: int, part: Mapping[str, Any], out: Out) -> None:
+    def part_done(self, number: int, part: dict[str, Any], out: Out) -> None:
         """Take the whole part *number*."""
         match part:
             case {"type": "output_text" | "text", "text": str(whole)}:
-                annotations = get_list(dict(part), "annotations")
-                logprobs = get_list(dict(part), "logprobs")
+                annotations = get_list(part, "annotations")
+                logprobs = get_list(part, "logprobs")
                 known = ("output_text", number) in self._texts
                 if not (whole or annotations or known):
                     return
@@ -218,7 +220,7 @@ class ReasoningItem(Item):
         return text
 
     def part_done(
-        self, shown: _Shown, number: int, part: Mapping[str, Any], out: Out
+        self, shown: _Shown, number: int, part: dict[str, Any], out: Out
     ) -> None:
         """Take the whole section *number*."""
         match part:
@@ -244,9 +246,9 @@ class ReasoningItem(Item):
 class CallItem(Item):
     """A call of a function of the user's, or of a tool that takes free text."""
 
+    #: ``None`` until it has a name, and nobody has heard of it.
     _place: int | None = field(default=None, init=False)
     _fragments: list[str] = field(factory=list, init=False)
-    _announced: bool = field(default=False, init=False)
 
     @property
     def call_id(self) -> str:
@@ -256,13 +258,13 @@ class CallItem(Item):
     def learn(self, raw: dict[str, Any], out: Out) -> None:
         """Take what is known of the item; announce the call as soon as it has a name."""
         self.raw = self.raw | {k: v for k, v in raw.items() if v is not None}
-        if not self._announced and get_text(self.raw, "name"):
+        if self._place is None and get_text(self.raw, "name"):
             self._announce(out)
 
     def add(self, text: str, out: Out) -> None:
         """Say some more of the arguments."""
         self._fragments.append(text)
-        if self._announced and self._place is not None:
+        if self._place is not None:
             out.append(ToolCallDelta(self._place, None, None, text, self._form))
 
     def complete(self, whole: str, out: Out) -> None:
@@ -275,27 +277,24 @@ class CallItem(Item):
     def _form(self) -> Literal["function", "custom"]:
         return "custom" if self.kind == "custom_tool_call" else "function"
 
-    def _announce(self, out: Out) -> None:
-        self._announced = True
-        if self._place is None:
-            self._place = self.context.take_place(out)
+    def _announce(self, out: Out) -> int:
+        self._place = self.context.take_place(out)
         call_id = self.context.free_call_id(self.call_id or get_text(self.raw, "id"))
         name = get_text(self.raw, "name") or None
         said = "".join(self._fragments)
         out.append(ToolCallDelta(self._place, call_id, name, said, self._form))
+        return self._place
 
     def _end(self, raw: dict[str, Any] | None, out: Out) -> None:
         self.learn(raw or {}, out)
-        if not self._announced:
-            # An invalid call, but not a lost one.
-            self._announce(out)
-        arguments = self.raw.get(_ARGUMENTS[self._form], "")
-        if not isinstance(arguments, str):
+        # Without a name it is an invalid call, but not a lost one.
+        place = self._announce(out) if self._place is None else self._place
+        arguments = self.raw.get(_ARGUMENTS[self._form])
+        if arguments is not None and not isinstance(arguments, str):
             arguments = dumps(arguments).decode()
-        self.complete(arguments, out)
+        self.complete(arguments or "", out)
         state = {k: v for k, v in self.raw.items() if v and k not in _CALL}
-        if self._place is not None:
-            out.append(PartEnd(self._place, self._state(state) if state else None))
+        out.append(PartEnd(place, self._state(state) if state else None))
 
 
 _ARGUMENTS: Final = {"function": "arguments", "custom": "input"}
@@ -315,24 +314,23 @@ class OtherItem(Item):
             out.append(PartAdded(self._part(raw), self.context.take_place(out)))
 
     def _part(self, raw: dict[str, Any]) -> Whole:
-        if self.kind == "image_generation_call":
-            match raw:
-                case {"result": str(result), **rest} if result:
-                    try:
-                        data = b64decode(result, validate=True)
-                    except ValueError:
-                        pass
-                    else:
-                        kind = get_text(rest, "output_format")
-                        return ImagePart(
-                            data=data,
-                            media_type=f"image/{kind}" if kind else None,
-                            # Without the picture: it is in the part.
-                            provider_state=self._state(rest),
-                        )
-                case _:
-                    pass
+        if self.kind == "image_generation_call" and get_text(raw, "result"):
+            return self._picture(raw) or OpaquePart(self.kind, self._state(raw))
         return OpaquePart(self.kind, self._state(raw))
+
+    def _picture(self, raw: dict[str, Any]) -> ImagePart | None:
+        try:
+            data = b64decode(raw["result"], validate=True)
+        except ValueError:
+            return None
+        kind = get_text(raw, "output_format")
+        # The picture is in the part: no need to hold it twice.
+        rest = {key: value for key, value in raw.items() if key != "result"}
+        return ImagePart(
+            data=data,
+            media_type=f"image/{kind}" if kind else None,
+            provider_state=self._state(rest),
+        )
 
 
 def _citation(source: dict[str, Any], state: ProviderState) -> Citation:

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import define, field
 
 from ..errors import InvalidRequestError
-from ..types import ChatRequest, OnUnsupported
+from ..types import ChatRequest, EmbeddingRequest, OnUnsupported
 
 __all__ = ["Unsupported"]
 
@@ -21,7 +21,7 @@ class Unsupported:
     raises for *meaning*: tools, formats, media. Nothing is dropped without a word.
     """
 
-    _request: ChatRequest
+    _request: ChatRequest | EmbeddingRequest
     #: Who does not take it, for the message.
     _who: str
     _warnings: list[str] = field(factory=list, init=False)
@@ -55,7 +55,7 @@ class Unsupported:
             raise InvalidRequestError(
                 f"{message}. Leave it out, or pass on_unsupported='warn' to have it "
                 "left out for you.",
-                operation="chat",
+                operation="chat" if isinstance(self._request, ChatRequest) else "embed",
                 model=self._request.model or None,
             )
         if policy == "warn":

@@ -16,11 +16,20 @@ from typing import Final
 from attrs import evolve
 
 from ..transport import HTTPRequest, SSEDecoder
+from ._anthropic_batches import ANTHROPIC_BATCHES
 from ._anthropic_decoder import ERROR_CODES, MessagesDecoder
+from ._anthropic_listing import LISTING
 from ._anthropic_request import encode_request
 from ._base import Capability, ProviderSpec, header
+from ._counting import counting_at
 
 __all__ = ["SPEC", "MessagesDecoder", "encode_request"]
+
+#: Fields of a request that its tokens do not depend on, and that counting refuses.
+_OF_THE_ANSWER: Final = frozenset({
+    "max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata",
+    "service_tier",
+})  # fmt: skip
 
 
 def prepare(request: HTTPRequest, settings: Mapping[str, str]) -> HTTPRequest:
@@ -51,6 +60,9 @@ SPEC: Final = ProviderSpec(
     decoder=MessagesDecoder,
     error_codes=ERROR_CODES,
     health_check=HTTPRequest("/v1/models", method="GET", query={"limit": "1"}),
+    batches=ANTHROPIC_BATCHES,
+    counting=counting_at("/v1/messages/count_tokens", without=_OF_THE_ANSWER),
+    listing=LISTING,
     capabilities=frozenset({
         Capability.STREAMING,
         Capability.TOOLS,
@@ -61,6 +73,7 @@ SPEC: Final = ProviderSpec(
         Capability.REASONING,
         Capability.CITATIONS,
         Capability.PROMPT_CACHING,
+        Capability.BATCHES,
     }),
     models=(
         "claude-fable-5-2",

@@ -38,7 +38,9 @@ from ..errors import (
     PermissionDeniedError,
 )
 from ..transport import HTTPRequest
-from ._base import Capability, ProviderSpec, bearer, header
+from ._base import Capability, bearer, header
+from ._openai_batches import AZURE_BATCHES
+from ._openai_embeddings import OPENAI_EMBEDDINGS
 from .openai import responses_spec
 from .openai_chat import Quirks, chat_spec
 
@@ -148,7 +150,16 @@ SPEC: Final = evolve(
             shows_reasoning="never",
         ),
         error_codes=_ERROR_CODES,
-        adds={Capability.IMAGES, Capability.AUDIO, Capability.PROMPT_CACHING},
+        batches=AZURE_BATCHES,
+        embeddings=OPENAI_EMBEDDINGS,
+        # It lists the models that one could deploy, and not what one has.
+        listing=None,
+        adds={
+            Capability.IMAGES,
+            Capability.AUDIO,
+            Capability.PROMPT_CACHING,
+            Capability.BATCHES,
+        },
     ),
     settings=_SETTINGS,
     settings_env={"api_version": ("OPENAI_API_VERSION", "AZURE_OPENAI_API_VERSION")},
@@ -170,4 +181,6 @@ RESPONSES: Final = responses_spec(
     prepare=prepare,
     error_codes=_ERROR_CODES,
     hint=_hint,
+    batches=AZURE_BATCHES,
+    embeddings=OPENAI_EMBEDDINGS,
 )

@@ -20,7 +20,7 @@ from ..errors import (
 from ..transport import HTTPRequest
 from ..types import DEFAULT_DEADLINES, Effort
 from ._base import Capability, ProviderSpec
-from .openai_chat import Quirks, chat_spec
+from .openai_chat import EmbeddingQuirks, Quirks, chat_spec
 
 __all__ = ["ROWS", "SPECS"]
 
@@ -39,6 +39,7 @@ ROWS: tuple[ProviderSpec, ...] = (
         base_url_env=("OPENAI_COMPATIBLE_BASE_URL",),
         api_key_env=("OPENAI_COMPATIBLE_API_KEY",),
         requires_key=False,
+        embeddings=EmbeddingQuirks(),
         adds={Capability.IMAGES},
     ),
     chat_spec(
@@ -79,6 +80,7 @@ ROWS: tuple[ProviderSpec, ...] = (
         ),
         # Its list of models is open to everybody; this needs the key.
         health_check=HTTPRequest("/key", method="GET"),
+        embeddings=EmbeddingQuirks(),
         adds={
             Capability.IMAGES,
             Capability.AUDIO,
@@ -132,6 +134,7 @@ ROWS: tuple[ProviderSpec, ...] = (
             replay="parts",
             replay_scope="always",
         ),
+        embeddings=EmbeddingQuirks(dimensions="output_dimension", user=False),
         adds={Capability.IMAGES, Capability.DOCUMENTS},
         models=("mistral-large-4", "mistral-medium-3.5", "mistral-small-latest"),
     ),
@@ -163,6 +166,7 @@ ROWS: tuple[ProviderSpec, ...] = (
             reasoning="reasoning.enabled",
             efforts=_ON_OFF,
         ),
+        embeddings=EmbeddingQuirks(user=False),
         adds={Capability.IMAGES},
         models=("openai/gpt-oss-120b", "deepseek-ai/DeepSeek-V4-Flash"),
     ),
@@ -178,6 +182,7 @@ ROWS: tuple[ProviderSpec, ...] = (
             required="any",
             documents=False,
         ),
+        embeddings=EmbeddingQuirks(),
         adds={Capability.IMAGES},
         models=("accounts/fireworks/models/gpt-oss-120b",),
     ),
@@ -198,6 +203,7 @@ ROWS: tuple[ProviderSpec, ...] = (
         ),
         # It lists no models.
         health_check=None,
+        listing=None,
         adds={Capability.IMAGES, Capability.CITATIONS},
         lacks={Capability.TOOLS, Capability.PARALLEL_TOOLS},
         models=("sonar", "sonar-pro", "sonar-reasoning-pro", "sonar-deep-research"),
@@ -261,6 +267,7 @@ ROWS: tuple[ProviderSpec, ...] = (
             replay="reasoning_content",
         ),
         error_codes={"1113": QuotaExceededError, "1302": RateLimitError},
+        embeddings=EmbeddingQuirks(user=False, max_inputs=64),
         adds={Capability.IMAGES},
         lacks={Capability.JSON_SCHEMA},
         models=("glm-4.7", "glm-4.7-flash"),
@@ -278,6 +285,7 @@ ROWS: tuple[ProviderSpec, ...] = (
             reasoning="enable_thinking",
             efforts=_ON_OFF,
         ),
+        embeddings=EmbeddingQuirks(user=False, max_inputs=10),
         adds={Capability.IMAGES, Capability.AUDIO},
         models=("qwen3-max", "qwen-plus", "qwen-flash"),
     ),
@@ -288,6 +296,7 @@ ROWS: tuple[ProviderSpec, ...] = (
         base_url="https://api.deepinfra.com/v1/openai",
         api_key_env=("DEEPINFRA_API_KEY",),
         quirks=Quirks(refuses="store metadata verbosity cache_key", documents=False),
+        embeddings=EmbeddingQuirks(),
         adds={Capability.IMAGES},
         models=("openai/gpt-oss-120b", "deepseek-ai/DeepSeek-V4-Flash"),
     ),
@@ -309,6 +318,8 @@ ROWS: tuple[ProviderSpec, ...] = (
         api_key_env=("GITHUB_TOKEN",),
         quirks=Quirks(refuses="store metadata verbosity cache_key", documents=False),
         health_check=None,
+        listing=None,
+        embeddings=EmbeddingQuirks(),
         adds={Capability.IMAGES},
         models=("openai/gpt-4.1", "openai/gpt-4.1-mini"),
     ),
@@ -325,6 +336,7 @@ ROWS: tuple[ProviderSpec, ...] = (
             documents=False,
         ),
         health_check=None,
+        listing=None,
         adds={Capability.IMAGES},
         models=("claude-sonnet-4-6",),
     ),
@@ -341,6 +353,7 @@ ROWS: tuple[ProviderSpec, ...] = (
             documents=False,
             replay="reasoning",
         ),
+        embeddings=EmbeddingQuirks(),
         adds={Capability.IMAGES, Capability.AUDIO},
     ),
     chat_spec(
@@ -355,6 +368,7 @@ ROWS: tuple[ProviderSpec, ...] = (
             refuses=f"user cache_key {_BOOKS}", json_object=False, documents=False
         ),
         deadlines=_PATIENT,
+        embeddings=EmbeddingQuirks(),
         adds={Capability.IMAGES},
     ),
     chat_spec(
@@ -372,6 +386,7 @@ ROWS: tuple[ProviderSpec, ...] = (
             replay="reasoning_content",
         ),
         deadlines=_PATIENT,
+        embeddings=EmbeddingQuirks(),
         adds={Capability.IMAGES, Capability.AUDIO},
     ),
     chat_spec(
@@ -385,6 +400,7 @@ ROWS: tuple[ProviderSpec, ...] = (
         requires_key=False,
         quirks=Quirks(cache="cache_control", prefill={}, replay="reasoning_content"),
         error_codes={"budget_exceeded": QuotaExceededError},
+        embeddings=EmbeddingQuirks(),
         adds={Capability.IMAGES, Capability.DOCUMENTS, Capability.PROMPT_CACHING},
     ),
 )

@@ -20,8 +20,12 @@ from ..errors import ConfigError
 from ..transport import HTTPRequest
 from ..types import DEFAULT_DEADLINES
 from ._base import Capability, ProviderSpec, bearer, header
+from ._google_batches import GOOGLE_BATCHES
+from ._google_counting import COUNTING, VERTEX_COUNTING
 from ._google_decoder import ERROR_CODES, GenerateContentDecoder
+from ._google_embeddings import EMBEDDINGS, VERTEX_EMBEDDINGS
 from ._google_framing import GoogleEvents
+from ._google_listing import LISTING
 from ._google_request import encode_request
 
 __all__ = ["SPEC", "VERTEX", "GenerateContentDecoder", "GoogleEvents", "encode_request"]
@@ -102,6 +106,10 @@ SPEC: Final = ProviderSpec(
     # It thinks for minutes without a byte, and sends no keep-alives.
     deadlines=evolve(DEFAULT_DEADLINES, first_byte=300, idle=300),
     health_check=HTTPRequest("/models", method="GET", query=_ONE),
+    batches=GOOGLE_BATCHES,
+    embeddings=EMBEDDINGS,
+    counting=COUNTING,
+    listing=LISTING,
     capabilities=frozenset({
         Capability.STREAMING,
         Capability.TOOLS,
@@ -114,6 +122,7 @@ SPEC: Final = ProviderSpec(
         Capability.REASONING,
         Capability.CITATIONS,
         Capability.PROMPT_CACHING,
+        Capability.BATCHES,
     }),
     models=(
         "gemini-4-argon",
@@ -150,4 +159,9 @@ VERTEX: Final = evolve(
     decoder=partial(GenerateContentDecoder, provider="vertex"),
     # The models are listed in no project; this asks for what is in ours.
     health_check=HTTPRequest("/cachedContents", method="GET", query=_ONE),
+    batches=None,
+    embeddings=VERTEX_EMBEDDINGS,
+    counting=VERTEX_COUNTING,
+    listing=None,
+    capabilities=SPEC.capabilities - {Capability.BATCHES},
 )

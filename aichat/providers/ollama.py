@@ -19,6 +19,8 @@ from ..types import DEFAULT_DEADLINES
 from ._base import Capability, ProviderSpec
 from ._ollama_address import DEFAULT, base_url_of
 from ._ollama_decoder import OllamaDecoder
+from ._ollama_embeddings import EMBEDDINGS
+from ._ollama_listing import LISTING
 from ._ollama_request import encode_request
 from ._ollama_settings import SETTINGS, configured
 
@@ -59,6 +61,8 @@ SPEC: Final = ProviderSpec(
     # call comes whole: until it is written there is silence.
     deadlines=evolve(DEFAULT_DEADLINES, first_byte=600, idle=300),
     health_check=HTTPRequest("/api/version", method="GET"),
+    embeddings=EMBEDDINGS,
+    listing=LISTING,
     capabilities=frozenset({
         Capability.STREAMING,
         Capability.TOOLS,

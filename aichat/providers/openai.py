@@ -18,7 +18,13 @@ from typing import Final
 from ..errors import AIChatError
 from ..transport import HTTPRequest, SSEDecoder
 from ._base import Auth, Capability, ProviderSpec, bearer, settings_as_headers
+from ._batching import BatchesAPI
+from ._counting import CountingAPI, counting_at
+from ._listing import ListingAPI
+from ._openai_batches import OPENAI_BATCHES
+from ._openai_embeddings import OPENAI_EMBEDDINGS, EmbeddingQuirks, embeddings_api
 from ._openai_models import OPENAI_MODELS
+from ._openai_models_list import LISTING
 from ._responses_decoder import ResponsesDecoder
 from ._responses_request import encode_request
 
@@ -35,7 +41,16 @@ _CAPABILITIES: Final = frozenset({
     Capability.REASONING,
     Capability.CITATIONS,
     Capability.PROMPT_CACHING,
+    Capability.BATCHES,
 })
+
+#: Fields of a request that its tokens do not depend on, and that counting refuses.
+_OF_THE_ANSWER: Final = frozenset({
+    "background", "include", "max_output_tokens", "max_tool_calls", "metadata",
+    "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+    "safety_identifier", "service_tier", "store", "stream", "stream_options", "temperature",
+    "top_logprobs", "top_p", "user",
+})  # fmt: skip
 
 
 def _chat_only(error: AIChatError) -> str | None:
@@ -61,6 +76,10 @@ def responses_spec(
     prepare: Callable[[HTTPRequest, Mapping[str, str]], HTTPRequest] | None = None,
     error_codes: Mapping[str, type[AIChatError]] | None = None,
     hint: Callable[[AIChatError], str | None] = _chat_only,
+    batches: BatchesAPI = OPENAI_BATCHES,
+    embeddings: EmbeddingQuirks | None = None,
+    counting: CountingAPI | None = None,
+    listing: ListingAPI | None = None,
     models: Iterable[str] = (),
     description: str = "",
     docs: str = "",
@@ -84,6 +103,12 @@ def responses_spec(
         error_codes=error_codes,
         hint=hint,
         health_check=HTTPRequest("/models", method="GET"),
+        batches=batches,
+        embeddings=None
+        if embeddings is None
+        else embeddings_api(name, title, embeddings),
+        counting=counting,
+        listing=listing,
         capabilities=_CAPABILITIES,
         models=tuple(models),
     )
@@ -104,5 +129,8 @@ SPEC: Final = responses_spec(
     api_key_env=("OPENAI_API_KEY",),
     settings=dict.fromkeys(_HEADERS, ""),
     prepare=settings_as_headers(_HEADERS),
+    embeddings=OPENAI_EMBEDDINGS,
+    counting=counting_at("/responses/input_tokens", without=_OF_THE_ANSWER),
+    listing=LISTING,
     models=[m.name for m in OPENAI_MODELS if m.current and not m.chat_only],
 )

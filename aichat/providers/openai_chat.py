@@ -17,15 +17,21 @@ from ..errors import AIChatError
 from ..transport import HTTPRequest, SSEDecoder
 from ..types import DEFAULT_DEADLINES, Deadlines
 from ._base import Auth, Capability, ProviderSpec, bearer, settings_as_headers
+from ._batching import BatchesAPI
+from ._listing import ListingAPI
+from ._openai_batches import OPENAI_BATCHES
 from ._openai_chat_decoder import ChatCompletionsDecoder
 from ._openai_chat_quirks import Quirks
 from ._openai_chat_request import encode_request
+from ._openai_embeddings import OPENAI_EMBEDDINGS, EmbeddingQuirks, embeddings_api
 from ._openai_models import OPENAI_MODELS
+from ._openai_models_list import LISTING
 
 __all__ = [
     "OPENAI",
     "SPEC",
     "ChatCompletionsDecoder",
+    "EmbeddingQuirks",
     "Quirks",
     "chat_spec",
     "encode_request",
@@ -58,6 +64,9 @@ def chat_spec(
     error_codes: Mapping[str, type[AIChatError]] | None = None,
     deadlines: Deadlines = DEFAULT_DEADLINES,
     health_check: HTTPRequest | None = LIST_MODELS,
+    batches: BatchesAPI | None = None,
+    embeddings: EmbeddingQuirks | None = None,
+    listing: ListingAPI | None = LISTING,
     adds: Iterable[Capability] = (),
     lacks: Iterable[Capability] = (),
     models: Iterable[str] = (),
@@ -68,7 +77,8 @@ def chat_spec(
     Describe a server that speaks Chat Completions.
 
     *setting_headers* are optional settings, each with the header that carries it. *adds*
-    and *lacks* are capabilities beyond, or short of, the usual ones.
+    and *lacks* are capabilities beyond, or short of, the usual ones. With *embeddings* it
+    makes some, at ``/embeddings``.
     """
     quirks = quirks or Quirks()
     error_codes = error_codes or {}
@@ -98,6 +108,11 @@ def chat_spec(
         error_codes=error_codes,
         deadlines=deadlines,
         health_check=health_check,
+        batches=batches,
+        embeddings=None
+        if embeddings is None
+        else embeddings_api(name, title, embeddings),
+        listing=listing,
         capabilities=(_USUAL | set(adds)) - set(lacks),
         models=tuple(models),
     )
@@ -128,12 +143,15 @@ _openai = partial(
         cache="prompt_cache_breakpoint",
         shows_reasoning="never",
     ),
+    batches=OPENAI_BATCHES,
+    embeddings=OPENAI_EMBEDDINGS,
     adds={
         Capability.IMAGES,
         Capability.AUDIO,
         Capability.DOCUMENTS,
         Capability.CITATIONS,
         Capability.PROMPT_CACHING,
+        Capability.BATCHES,
     },
     models=[model.name for model in OPENAI_MODELS if model.current],
 )

@@ -79,6 +79,11 @@ class Question:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
 
+    @property
+    def tokens(self) -> int:
+        """How long the prompt is."""
+        return sum(map(count_tokens, self.segments))
+
 
 @frozen
 class Call:
@@ -157,7 +162,7 @@ def think(question: Question, memory: Memory) -> Answer:
     read, written = memory.recall(question.model, question.segments, question.cacheable)
     answer = evolve(
         _cut(question, _speak(question)),
-        input_tokens=sum(map(count_tokens, question.segments)),
+        input_tokens=question.tokens,
         cache_read_tokens=read,
         cache_write_tokens=written,
     )

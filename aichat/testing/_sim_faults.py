@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from attrs import field, frozen
 
 from ..errors import ConfigError
-from ._sim_dialect import Refused
+from ..types import dumps
+from ._sim_dialect import Refused, Visit
 
-__all__ = ["Fault", "FaultKind"]
+__all__ = ["FAULT_HEADER", "Fault", "FaultKind", "perform_or_fail"]
+
+FAULT_HEADER: Final = "x-aichat-fault"
 
 FaultKind: TypeAlias = Literal[
     "status",  # an error instead of an answer
@@ -83,3 +87,19 @@ class Fault:
                 case _:
                     raise ConfigError(f"A fault has no {item!r}.")
         return cls(kind, **facts)  # type: ignore[arg-type]  # which it checks
+
+
+def perform_or_fail(visit: Visit, path: str, body: Any) -> dict[str, Any]:
+    """
+    Answer a request of a batch. Raises `Refused`.
+
+    It has no headers, but may ask for a fault with the same words anywhere in it:
+    ``x-aichat-fault: status; status=429``.
+    """
+    found = re.search(rf'{FAULT_HEADER}: ([^"\\]+)', dumps(body).decode())
+    if found is not None:
+        try:
+            raise Fault.parse(found[1]).refused()
+        except ConfigError as error:
+            raise Refused(f"{FAULT_HEADER}: {error}") from None
+    return visit.perform(path, body)

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from ..types import dumps, loads
 from ._sim_brain import Answer, OfferedTool, Question, pieces
-from ._sim_dialect import Event, Exchange, Refused, SimDialect
+from ._sim_dialect import Endpoint, Event, Exchange, Manners, Refused, Speech
 
-__all__ = ["OLLAMA"]
+__all__ = ["ENDPOINTS", "MANNERS", "OLLAMA"]
 
 _ROLES: Final = ("system", "user", "assistant", "tool")
 _NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
@@ -235,27 +235,14 @@ def _figures(answer: Answer) -> dict[str, int]:
     return {name: figure for name, figure in figures.items() if figure}
 
 
-# -- what else there is ----------------------------------------------------------------
-
-
-def _models() -> dict[str, Any]:
-    details = {"format": "gguf", "family": "simulator", "parameter_size": "0"}
-    model = {
-        "name": "simulator:latest",
-        "model": "simulator:latest",
-        "modified_at": "2026-01-31T00:00:00Z",
-        "size": 0,
-        "digest": "0" * 64,
-        "details": details,
-    }
-    return {"models": [model]}
+# -- errors and keys --------------------------------------------------------------------
 
 
 def _error(refused: Refused, request_id: str) -> dict[str, Any]:
     return {"error": refused.message}
 
 
-def _error_event(refused: Refused, request_id: str) -> bytes:
+def _error_event(refused: Refused, request_id: str, said: int) -> bytes:
     return dumps(_error(refused, request_id)) + b"\n"
 
 
@@ -271,22 +258,21 @@ def _unauthorized(key: str | None) -> Refused:
     return Refused("unauthorized", status=401)
 
 
-OLLAMA: Final = SimDialect(
-    name="ollama",
-    prefix="/ollama",
-    base_path="/ollama",
-    chat_paths=("/api/chat",),
-    models_paths=("/api/tags",),
-    read=_read,
-    stream=_stream,
-    document=_document,
-    models=_models,
+MANNERS: Final = Manners(
     error=_error,
     error_event=_error_event,
     headers=_headers,
     key=_key,
     unauthorized=_unauthorized,
+)
+OLLAMA: Final = Speech(
+    read=_read,
+    stream=_stream,
+    document=_document,
     stream_type="application/x-ndjson",
     streams=True,
-    pages={"/api/version": {"version": "0.32.15"}},
+)
+ENDPOINTS: Final = (
+    Endpoint("POST", "/api/chat", OLLAMA.answer),
+    Endpoint("GET", "/api/version", lambda _: {"version": "0.32.15"}),
 )

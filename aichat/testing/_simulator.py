@@ -10,38 +10,42 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
 from aiohttp import web
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ..errors import ConfigError
 from ..types import dumps, loads
-from ._sim_anthropic import ANTHROPIC
-from ._sim_brain import Memory, think
-from ._sim_dialect import Event, Exchange, Refused, SimDialect
-from ._sim_faults import Fault, FaultKind
-from ._sim_ollama import OLLAMA
-from ._sim_openai_chat import OPENAI_CHAT
+from ._sim_dialect import (
+    Endpoint,
+    Event,
+    Raw,
+    Refused,
+    Reply,
+    Shelf,
+    SimDialect,
+    Streamed,
+    Visit,
+)
+from ._sim_faults import FAULT_HEADER, Fault, FaultKind
+from ._sim_table import DIALECTS
 
 __all__ = ["ReceivedRequest", "Simulator"]
 
-#: Another dialect is one more line.
-_DIALECTS: Final[Mapping[str, SimDialect]] = {
-    dialect.name: dialect for dialect in (OPENAI_CHAT, ANTHROPIC, OLLAMA)
-}
 _CREDENTIALS: Final = frozenset({
     "authorization",
     "proxy-authorization",
     "x-api-key",
+    "x-goog-api-key",
     "api-key",
     "cookie",
 })
-_FAULT_HEADER: Final = "x-aichat-fault"
 #: As Anthropic has it.
 _MAX_BODY: Final = 32 * 1024 * 1024
 _JSON: Final = "application/json"
@@ -56,6 +60,8 @@ class ReceivedRequest:
     method: str
     #: Without the query.
     path: str
+    #: Without the key, where somebody has put it there.
+    query: Mapping[str, str] = field(hash=False)
     #: In lower case; those that carry credentials are left out.
     headers: Mapping[str, str] = field(hash=False)
     #: Whether there was a key.
@@ -98,7 +104,7 @@ class Simulator:
         self._keep = keep
         self._sleep = sleep
         self._runner: web.AppRunner | None = None
-        self._memory = Memory()
+        self._shelves: defaultdict[str, Shelf] = defaultdict(Shelf)
         self._faults: deque[Fault] = deque()
         self._answering: dict[int, web.Request] = {}
         self._idle = asyncio.Event()
@@ -171,16 +177,16 @@ class Simulator:
 
     def base_url(self, dialect: str) -> str:
         """What a client of *dialect* takes for its base URL: ``"openai-chat"``, ``"anthropic"``."""
-        if dialect not in _DIALECTS:
+        if dialect not in DIALECTS:
             raise ConfigError(
-                f"The simulator does not speak {dialect!r}, but {', '.join(_DIALECTS)}."
+                f"The simulator does not speak {dialect!r}, but {', '.join(DIALECTS)}."
             )
-        return self.url + _DIALECTS[dialect].base_path
+        return self.url + DIALECTS[dialect].base_path
 
     @property
     def base_urls(self) -> dict[str, str]:
         """The base URL of every dialect that it speaks."""
-        return {name: self.base_url(name) for name in _DIALECTS}
+        return {name: self.base_url(name) for name in DIALECTS}
 
     # -- watching ----------------------------------------------------------------------
 
@@ -194,10 +200,10 @@ class Simulator:
         await self._idle.wait()
 
     def clear(self) -> None:
-        """Forget the requests, the counts, the cached prompts and the faults to come."""
+        """Forget the requests, the counts, whatever is kept, and the faults to come."""
         self.requests.clear()
         self._faults.clear()
-        self._memory.clear()
+        self._shelves.clear()
         self.request_count = self.disconnects = 0
 
     # -- misfortune --------------------------------------------------------------------
@@ -236,21 +242,20 @@ class Simulator:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = "/" + request.match_info["path"]
-        for dialect in _DIALECTS.values():
-            if path.startswith(dialect.prefix + "/"):
-                break
-        else:
+        found = _find(request.method, path)
+        if found is None:
             return web.json_response({"base_urls": self.base_urls}, status=404)
         self._number += 1
-        visit = _Visit(dialect, request, path, self._number)
+        guest = _Guest(found, request, path, self._number)
         try:
-            async with self._under_way(visit):
-                return await self._answer(visit)
+            async with self._under_way(guest):
+                return await self._answer(guest)
         except Refused as refused:
+            manners = guest.dialect.manners
             return web.Response(
-                body=dumps(dialect.error(refused, visit.request_id)),
+                body=dumps(manners.error(refused, guest.request_id)),
                 status=refused.status,
-                headers={**visit.answer_headers(), **refused.headers},
+                headers={**guest.answer_headers(), **refused.headers},
                 content_type=_JSON,
             )
         except ConnectionError:
@@ -258,8 +263,8 @@ class Simulator:
             return web.Response()
 
     @asynccontextmanager
-    async def _under_way(self, visit: _Visit) -> AsyncGenerator[None, None]:
-        self._answering[visit.number] = visit.request
+    async def _under_way(self, guest: _Guest) -> AsyncGenerator[None, None]:
+        self._answering[guest.number] = guest.request
         self._idle.clear()
         try:
             yield
@@ -271,73 +276,63 @@ class Simulator:
                 self.disconnects += 1
             raise
         finally:
-            del self._answering[visit.number]
+            del self._answering[guest.number]
             if not self._answering:
                 self._idle.set()
 
-    async def _answer(self, visit: _Visit) -> web.StreamResponse:
-        body = await visit.body()
-        key = visit.dialect.key(visit.headers)
-        self._record(visit, key, body)
-        fault = self._fault(visit.headers)
+    async def _answer(self, guest: _Guest) -> web.StreamResponse:
+        data = await guest.data()
+        body = _parse(data)
+        manners = guest.dialect.manners
+        key = manners.key(guest.headers)
+        self._record(guest, key, body)
+        fault = self._fault(guest.headers)
         if fault is not None and fault.kind == "status":
             raise fault.refused()
         if self._keys is not None and key not in self._keys:
-            raise visit.dialect.unauthorized(key)
-        match visit.method, visit.path.removeprefix(visit.dialect.prefix):
-            case "GET", path if path in visit.dialect.models_paths:
-                return await self._send(visit, _halves(visit.dialect.models()), fault)
-            case "GET", path if path in visit.dialect.pages:
-                return await self._send(
-                    visit, _halves(visit.dialect.pages[path]), fault
-                )
-            case "POST", path if path in visit.dialect.chat_paths:
-                return await self._chat(visit, body, fault)
-            case _:
-                raise Refused(
-                    f"Invalid URL ({visit.method} {visit.path})",
-                    status=404,
-                    code="unknown_url",
-                )
-
-    async def _chat(
-        self, visit: _Visit, body: Any, fault: Fault | None
-    ) -> web.StreamResponse:
-        dialect = visit.dialect
-        exchange = self._think(visit, body)
-        if body.get("stream", dialect.streams):
-            return await self._send(visit, dialect.stream(exchange), fault, stream=True)
-        return await self._send(visit, _halves(dialect.document(exchange)), fault)
-
-    def _think(self, visit: _Visit, body: Any) -> Exchange:
-        if not isinstance(body, dict):
+            raise manners.unauthorized(key)
+        endpoint = guest.found.endpoint
+        if endpoint is None:
             raise Refused(
-                "We could not parse the body of your request as a JSON object."
+                f"Invalid URL ({guest.request.method} {guest.path})",
+                status=404,
+                code="unknown_url",
             )
-        try:
-            question = visit.dialect.read(body, visit.headers)
-            answer = think(question, self._memory)
-        except (AttributeError, LookupError, TypeError) as error:
-            raise Refused(f"The request has an impossible shape: {error!r}") from None
-        except ValueError as error:
-            raise Refused(f"Invalid request: {error}") from None
-        return Exchange(
+        visit = Visit(
             body=body,
-            question=question,
-            answer=answer,
-            number=visit.number,
+            data=data,
+            headers=guest.headers,
+            query=dict(guest.request.query),
+            root=str(guest.request.url.origin()) + guest.dialect.prefix,
+            number=guest.number,
             created=int(time.time()),
+            shelf=self._shelves[guest.dialect.prefix],
         )
+        perform = partial(self._perform, guest.dialect, visit)
+        visit = evolve(visit, perform=perform, params=guest.found.params)
+        return await self._send(guest, _reply(endpoint, visit), fault)
+
+    def _perform(
+        self, dialect: SimDialect, visit: Visit, path: str, body: Any
+    ) -> dict[str, Any]:
+        """Answer another request at the same place, as if it had come by itself."""
+        found = _find("POST", dialect.prefix + dialect.api + path)
+        if found is None or found.endpoint is None:
+            raise Refused(f"Invalid URL (POST {path})", status=404, code="unknown_url")
+        self._number += 1
+        reply = _reply(
+            found.endpoint,
+            evolve(visit, body=body, params=found.params, number=self._number),
+        )
+        if not isinstance(reply, dict):
+            raise Refused("A stream cannot be a part of something else.")
+        return reply
 
     async def _send(
-        self,
-        visit: _Visit,
-        events: Iterable[Event],
-        fault: Fault | None,
-        *,
-        stream: bool = False,
+        self, guest: _Guest, reply: Reply, fault: Fault | None
     ) -> web.StreamResponse:
-        headers = visit.answer_headers()
+        headers = guest.answer_headers()
+        stream = isinstance(reply, Streamed)
         if fault is not None:
             headers |= fault.headers
             if fault.kind == "html":
@@ -349,42 +344,47 @@ class Simulator:
             if fault.kind == "error_event" and not stream:
                 raise fault.refused()
         response = web.StreamResponse(headers=headers)
-        response.content_type = visit.dialect.stream_type if stream else _JSON
-        if stream:
-            response.headers["cache-control"] = "no-cache"
-        elif fault is None:
+        match reply:
+            case Streamed():
+                events = reply.events
+                response.content_type = reply.content_type
+                response.headers["cache-control"] = "no-cache"
+            case Raw():
+                events = _halves(reply.data)
+                response.content_type = reply.content_type
+            case _:
+                events = _halves(dumps(reply))
+                response.content_type = _JSON
+        if fault is None and not stream:
             events = tuple(events)
             response.content_length = sum(len(event.data) for event in events)
-        await response.prepare(visit.request)
-        await self._speak(visit, response, events, fault)
+        await response.prepare(guest.request)
+        await self._speak(_Mouth(guest, reply, response), events, fault)
         await response.write_eof()
         return response
 
     async def _speak(
-        self,
-        visit: _Visit,
-        response: web.StreamResponse,
-        events: Iterable[Event],
-        fault: Fault | None,
+        self, mouth: _Mouth, events: Iterable[Event], fault: Fault | None
     ) -> None:
         said = 0
-        for event in events:
+        for count, event in enumerate(events):
             if fault is not None and said >= fault.after:
-                if not await _misbehave(visit, response, fault):
+                if not await mouth.misbehave(fault, count):
                     return
                 fault = None
-            await response.write(event.data)
+            await mouth.response.write(event.data)
             if event.word:
                 said += 1
                 await self._sleep(self._pace)
 
-    def _record(self, visit: _Visit, key: str | None, body: Any) -> None:
+    def _record(self, guest: _Guest, key: str | None, body: Any) -> None:
         self.request_count += 1
         received = ReceivedRequest(
-            dialect=visit.dialect.name,
-            method=visit.method,
-            path=visit.path,
-            headers={k: v for k, v in visit.headers.items() if k not in _CREDENTIALS},
+            dialect=guest.dialect.name,
+            method=guest.request.method,
+            path=guest.path,
+            query={k: v for k, v in guest.request.query.items() if k != "key"},
+            headers={k: v for k, v in guest.headers.items() if k not in _CREDENTIALS},
             has_key=key is not None,
             body=body,
         )
@@ -392,23 +392,57 @@ class Simulator:
         del self.requests[: -self._keep]
 
     def _fault(self, headers: Mapping[str, str]) -> Fault | None:
-        text = headers.get(_FAULT_HEADER)
+        text = headers.get(FAULT_HEADER)
         if text is None:
             return self._faults.popleft() if self._faults else None
         try:
             return Fault.parse(text)
         except ConfigError as error:
-            raise Refused(f"{_FAULT_HEADER}: {error}") from None
+            raise Refused(f"{FAULT_HEADER}: {error}") from None
 
 
 @frozen
-class _Visit:
-    """One request, as the parts of an answer want to know it."""
+class _Found:
+    """Who is asked for what."""
 
     dialect: SimDialect
+    #: ``None`` if there is no such thing.
+    endpoint: Endpoint | None
+    params: Mapping[str, str]
+
+
+def _find(method: str, path: str) -> _Found | None:
+    """Who answers at *path*; ``None`` if there is nobody."""
+    here = [d for d in DIALECTS.values() if path.startswith(d.prefix + "/")]
+    for dialect in here:
+        for endpoint in dialect.endpoints:
+            params = endpoint.match(method, path.removeprefix(dialect.prefix))
+            if params is not None:
+                return _Found(dialect, endpoint, params)
+    return _Found(here[0], None, {}) if here else None
+
+
+def _reply(endpoint: Endpoint, visit: Visit) -> Reply:
+    try:
+        return endpoint.answer(visit)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise Refused(f"The request has an impossible shape: {error!r}") from None
+    except ValueError as error:
+        raise Refused(f"Invalid request: {error}") from None
+
+
+@frozen
+class _Guest:
+    """One request, as the parts of an answer want to know it."""
+
+    found: _Found
     request: web.Request
     path: str
     number: int
+
+    @property
+    def dialect(self) -> SimDialect:
+        return self.found.dialect
 
     @property
     def headers(self) -> dict[str, str]:
@@ -416,51 +450,62 @@ class _Visit:
         return {name.lower(): value for name, value in self.request.headers.items()}
 
     @property
-    def method(self) -> str:
-        return self.request.method
-
-    @property
     def request_id(self) -> str:
         return f"req_sim{self.number:08d}"
 
     def answer_headers(self) -> dict[str, str]:
-        return self.dialect.headers(self.number, self.request_id)
+        return self.dialect.manners.headers(self.number, self.request_id)
 
-    async def body(self) -> Any:
-        """The JSON body, or ``None``. Raises `Refused` for one that is too large."""
+    async def data(self) -> bytes:
+        """The body. Raises `Refused` for one that is too large."""
         try:
-            data = await self.request.read()
+            return await self.request.read()
         except web.HTTPRequestEntityTooLarge:
             raise Refused("Request exceeds the maximum size", status=413) from None
-        try:
-            return loads(data)
-        except ValueError:
-            return None
 
 
-async def _misbehave(visit: _Visit, response: web.StreamResponse, fault: Fault) -> bool:
-    """Do what *fault* says in the middle of a body, and say whether to go on after it."""
-    match fault.kind:
-        case "error_event":
-            event = visit.dialect.error_event(fault.refused(), visit.request_id)
-            await response.write(event)
-        case "hang_up":
-            if visit.request.transport is not None:
-                visit.request.transport.close()
-            raise _HungUp
-        case "stall":
-            # Until the client has enough, and this is cancelled.
-            await asyncio.get_running_loop().create_future()
-        case "garbage":
-            await response.write(b'data: {"oops": \n\n')
-            return True
-        case _:
-            pass  # truncated: nothing more is said
-    return False
+def _parse(data: bytes) -> Any:
+    try:
+        return loads(data)
+    except ValueError:
+        return None
 
 
-def _halves(document: Mapping[str, Any]) -> tuple[Event, ...]:
+@frozen
+class _Mouth:
+    """An answer that is being given."""
+
+    guest: _Guest
+    reply: Reply
+    response: web.StreamResponse
+
+    async def misbehave(self, fault: Fault, count: int) -> bool:
+        """Do what *fault* says after *count* events, and say whether to go on after it."""
+        match fault.kind:
+            case "error_event":
+                await self.response.write(self._error(fault.refused(), count))
+            case "hang_up":
+                if self.guest.request.transport is not None:
+                    self.guest.request.transport.close()
+                raise _HungUp
+            case "stall":
+                # Until the client has enough, and this is cancelled.
+                await asyncio.get_running_loop().create_future()
+            case "garbage":
+                await self.response.write(b'data: {"oops": \n\n')
+                return True
+            case _:
+                pass  # truncated: nothing more is said
+        return False
+
+    def _error(self, refused: Refused, count: int) -> bytes:
+        say = self.guest.dialect.manners.error_event
+        if isinstance(self.reply, Streamed) and self.reply.error_event is not None:
+            say = self.reply.error_event
+        return say(refused, self.guest.request_id, count)
+
+
+def _halves(data: bytes) -> Iterable[Event]:
     """A document in two events, so that there is a middle for things to go wrong in."""
-    data = dumps(document)
     middle = len(data) // 2
     return Event(data[:middle], word=True), Event(data[middle:])

@@ -62,12 +62,14 @@ _HEADER_LINE = 32 * 2**10
 
 @final
 class Session:
-    """One loop's connections. Made in that loop; raises `ConfigError`."""
+    """One loop's connections. Made in that loop."""
 
     def __init__(self, config: PoolConfig) -> None:
+        self._config = config
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
         self._session = _client_session(config)
+        self._tls = config.ssl_context
         # A loop that ends closes its async generators (`loop.shutdown_asyncgens`), and
         # one that is garbage hands them to the loop for closing. So whoever forgets to
         # close a client leaves no socket and no warning from aiohttp behind.
@@ -92,6 +94,14 @@ class Session:
             # Raised here, where no local variable holds a header.
             raise outcome.with_traceback(None)
         return outcome
+
+    def forget(self) -> None:
+        """
+        Leave the connections to be collected, without a word from aiohttp.
+
+        For a pool that nobody closed: it has warned itself.
+        """
+        self._session.detach()
 
     async def aclose(self) -> None:
         """Close the connections, from whichever loop or process."""
@@ -121,12 +131,21 @@ class Session:
                 URL(url_of(request), encoded=True),
                 data=_body(request.body),
                 headers=_headers(request),
+                ssl=self._trust(request),
                 allow_redirects=False,
                 trace_request_ctx=enter,
             )
         except Exception as error:
             return _before_answer(error)
         return _Response(response)
+
+    def _trust(self, request: HTTPRequest) -> ssl.SSLContext | bool:
+        """What to trust. Reading the certificates takes 30 ms, so only if there is TLS."""
+        if not request.base_url.startswith("https:"):
+            return True
+        if self._tls is None:
+            self._tls = _tls(self._config)
+        return self._tls
 
 
 #: Sessions of the process that we were forked from, kept so that nobody finalises them.
@@ -244,7 +263,6 @@ def _client_session(config: PoolConfig) -> aiohttp.ClientSession:
         limit=int(config.max_connections),
         limit_per_host=int(config.max_per_host),
         keepalive_timeout=config.keepalive,
-        ssl=config.ssl_context or _tls(config),
     )
     connector.max_idle = int(config.max_idle)
     return aiohttp.ClientSession(
@@ -279,6 +297,14 @@ class _Connector(aiohttp.TCPConnector):
     def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
         full = sum(map(len, self._conns.values())) >= self.max_idle
         super()._release(key, protocol, should_close=should_close or full)
+
+    def __del__(self, _warnings: Any = None) -> None:
+        # Who forgot to close has been told so by the pool. aiohttp would warn once more,
+        # and log an error, if this is collected before the session's keeper is finalised.
+        for idle in getattr(self, "_conns", {}).values():
+            for protocol, _ in idle:
+                with suppress(RuntimeError):  # the loop is closed, and so is the socket
+                    protocol.close()
 
 
 def _waiting(protocol: asyncio.BaseProtocol) -> bool:

@@ -30,8 +30,11 @@ _UNITS = {
 _DURATION = re.compile(
     rf"(\d+(?:\.\d*)?|\.\d+)({'|'.join(sorted(_UNITS, key=len, reverse=True))})"
 )
-# "Please try again in 1m3.2s": OpenAI's wording where no header came along.
-_TRY_AGAIN = re.compile(r"(?:try again|retry) (?:in|after) (\d[\w.]*)", re.I)
+# "Please try again in 1m3.2s": OpenAI's wording where no header came along; "Please retry
+# after 7 seconds" is Azure's.
+_TRY_AGAIN = re.compile(
+    r"(?:try again|retry) (?:in|after) (\d[\w.]*)(?: (s)econds?)?", re.I
+)
 #: Beyond these a plain number is a moment, not a duration: seconds, then milliseconds.
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
 
@@ -61,7 +64,7 @@ def retry_after(
 def wording_hint(message: str) -> float | None:
     """Seconds that an error's *message* names: "Please try again in 6m0s."."""
     found = _TRY_AGAIN.search(message)
-    return _duration(found[1].rstrip(".")) if found else None
+    return _duration(found[1].rstrip(".") + (found[2] or "")) if found else None
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:

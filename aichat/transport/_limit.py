@@ -11,7 +11,7 @@ import asyncio
 from typing import final
 
 from aiolimiter import AsyncLimiter
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from ..errors import ConfigError
 from ..types._values import is_number
@@ -32,12 +32,10 @@ class RateLimit:
     requests: float = field(validator=check_number)
     per: float = field(default=60.0, validator=check_number)
     #: How many may go at once after a pause; as many as *requests* unless said otherwise.
-    burst: float = field(validator=check_number)
-
-    @burst.default
-    def _(self) -> float:
-        # Validators come later; they will say what is wrong with it.
-        return max(self.requests, 1) if is_number(self.requests) else 1
+    burst: float = field(
+        default=Factory(lambda limit: _burst(limit.requests), takes_self=True),
+        validator=check_number,
+    )
 
     def __attrs_post_init__(self) -> None:
         if not (self.requests > 0 and self.per > 0 and self.burst >= 1):
@@ -60,6 +58,11 @@ class RateLimit:
     def rate(self) -> float:
         """Requests per second."""
         return self.requests / self.per
+
+
+def _burst(requests: float) -> float:
+    # Validators come later; they will say what is wrong with it.
+    return max(requests, 1) if is_number(requests) else 1
 
 
 @final

@@ -104,6 +104,8 @@ class Pool:
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if getattr(self, "_sessions", None) and not self._closed:
+            for session in self._sessions.values():
+                session.forget()
             _warn(
                 "A client was not closed. Use `async with client:`, or await "
                 "`client.aclose()`.",

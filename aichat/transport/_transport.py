@@ -50,11 +50,12 @@ from ._address import check_base_url, check_headers, origin_of, secrets_of
 from ._breaker import CircuitBreaker, Passage
 from ._deadline import Watch
 from ._dialect import MAX_DOCUMENT, Dialect, Pipeline
+from ._download import Download
 from ._errors import provider_error, request_id, scrub
 from ._hints import allowance_reset
 from ._limit import Limiter
 from ._retry import RetryBudget, RetryPolicy
-from ._wire import HTTPRequest, HTTPResponse, Send
+from ._wire import Decoder, HTTPRequest, HTTPResponse, Send
 
 __all__ = ["Transport", "TransportEvent"]
 
@@ -69,6 +70,8 @@ _ERROR_SECONDS = 5.0
 #: closed instead of reused: the end of a chunked body, and no more.
 _REST = 64 * 2**10
 _REST_SECONDS = 0.1
+#: With these a server says that it has not even begun. Other errors leave that open.
+_TURNED_AWAY = frozenset({409, 425, 429, 503, 529})
 
 
 @frozen(kw_only=True)
@@ -181,6 +184,44 @@ class Transport:
         if isinstance(outcome, AIChatError):
             raise outcome
         return value
+
+    async def download(
+        self,
+        request: HTTPRequest,
+        framing: Callable[[], Decoder[bytes, T]],
+        *,
+        error_codes: Mapping[str, type[AIChatError]] | None = None,
+        deadlines: Deadlines | None = None,
+        max_retries: int | None = None,
+    ) -> AsyncGenerator[list[T], None]:
+        """
+        Send *request* and yield what *framing* makes of the body, a list per network read.
+
+        For bodies too long to be held. Failures are retried until there is a first piece, as
+        in `stream`.
+        """
+        call = self._begin(request, deadlines, max_retries)
+        codes = error_codes or {}
+        body: Download[T] | None = None
+        outcome: BaseException | None = GeneratorExit()  # unless we get to the end
+        try:
+            body = await self._retrying(call, lambda: self._open(call, framing, codes))
+            pieces = body.first
+            while True:
+                if pieces:
+                    yield pieces
+                if body.over:
+                    break
+                pieces = await body.read()
+            outcome = None
+        except AIChatError as error:
+            outcome = error
+        finally:
+            if body is not None:
+                body.close()
+            self._end(call, outcome)
+        if isinstance(outcome, AIChatError):
+            raise outcome
 
     async def aclose(self) -> None:
         """End the calls under way with `ClosedError`, and refuse new ones. Waits for nothing."""
@@ -298,6 +339,8 @@ class Transport:
         seconds = call.policy.delay(call.tries, failure, self.rand()) or 0.0
         if why is None and seconds >= call.watch.left:
             why = "the total deadline would pass while waiting"
+        if why is None and not call.may_repeat(failure):
+            why = "it may have arrived, and must not do so twice"
         if why is None and self.breaker is not None and self.breaker.is_open(origin):
             why = "the circuit has opened"
         if why is None and self.budget is not None and not self.budget.spend():
@@ -350,6 +393,22 @@ class Transport:
             answer.close()
             raise
         return answer
+
+    async def _open(
+        self,
+        call: _Call,
+        framing: Callable[[], Decoder[bytes, T]],
+        codes: Mapping[str, type[AIChatError]],
+    ) -> Download[T]:
+        """Send, and read until there is a first piece."""
+        response = await self._answered(call, codes)
+        body = Download(response, framing(), call.watch)
+        try:
+            await body.begin()
+        except BaseException:
+            body.close()
+            raise
+        return body
 
     async def _whole(self, call: _Call, codes: Mapping[str, type[AIChatError]]) -> Any:
         """Send, and read one JSON value."""
@@ -459,6 +518,13 @@ class _Call:
     request_id: str | None = None
     #: Whether output has been handed up.
     spoken: bool = False
+
+    def may_repeat(self, failure: AIChatError) -> bool:
+        """Whether the request cannot do harm when it is sent once more."""
+        if self.request.repeatable or failure.status in _TURNED_AWAY:
+            return True
+        # Before there is a connection, nothing has been sent.
+        return failure.status is None and self.watch.phase in ("pool", "connect")
 
     def began(self) -> None:
         self.spoken = True

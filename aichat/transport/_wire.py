@@ -28,7 +28,7 @@ class HTTPRequest:
 
     #: Relative to *base_url*: ``"/chat/completions"``.
     path: str
-    #: Anything that JSON can hold; ``None`` for no body.
+    #: Anything that JSON can hold, or bytes; ``None`` for no body.
     body: Any = field(default=None, repr=False, hash=False)
     method: str = field(default="POST", kw_only=True)
     headers: Mapping[str, str] = field(
@@ -39,6 +39,9 @@ class HTTPRequest:
     base_url: str = field(default="", kw_only=True)
     #: What was asked for and could not be expressed; it ends up in `ChatResponse.warnings`.
     warnings: tuple[str, ...] = field(default=(), kw_only=True)
+    #: Whether it may be sent again when nobody knows what became of it. Not where each one
+    #: that arrives makes something that costs: a job of thousands of requests.
+    repeatable: bool = field(default=True, kw_only=True)
 
 
 class HTTPResponse(Protocol):

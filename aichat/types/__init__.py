@@ -1,5 +1,12 @@
 """Plain values: messages, requests, chunks, responses. No I/O, no vendor."""
 
+from ._batch import (
+    Batch as Batch,
+    BatchCounts as BatchCounts,
+    BatchRequest as BatchRequest,
+    BatchResult as BatchResult,
+    BatchStatus as BatchStatus,
+)
 from ._chat import (
     ChatRequest as ChatRequest,
     ChatResponse as ChatResponse,
@@ -29,6 +36,18 @@ from ._deadlines import (
     DEFAULT_DEADLINES as DEFAULT_DEADLINES,
     Deadlines as Deadlines,
     Seconds as Seconds,
+)
+from ._embedding import (
+    EmbeddingOptions as EmbeddingOptions,
+    EmbeddingRequest as EmbeddingRequest,
+    EmbeddingResponse as EmbeddingResponse,
+    InputType as InputType,
+    Vector as Vector,
+)
+from ._estimate import (
+    CountText as CountText,
+    estimate_text_tokens as estimate_text_tokens,
+    estimate_tokens as estimate_tokens,
 )
 from ._fold import (
     Accumulator as Accumulator,
@@ -64,6 +83,7 @@ from ._messages import (
     tool_result as tool_result,
     user as user,
 )
+from ._models import ModelInfo as ModelInfo, TokenCount as TokenCount
 from ._options import (
     Effort as Effort,
     OnUnsupported as OnUnsupported,

@@ -867,9 +867,11 @@ async def test_a_ca_file_has_to_be_one(tmp_path: Path) -> None:
         PoolConfig(ca_file=str(tmp_path / "missing.pem"))
     broken = tmp_path / "broken.pem"
     broken.write_text("no certificate")
-    t = Transport(name="x", send=Pool(PoolConfig(ca_file=str(broken))).send)
+    pool = Pool(PoolConfig(ca_file=str(broken)))
+    t = Transport(name="x", send=pool.send)
     with pytest.raises(ConfigError, match="cannot be read"):
         await read(t, evolve(ASK, base_url="https://127.0.0.1:1"))
+    await pool.aclose()
 
 
 def test_our_own_tls_settings_are_used() -> None:

@@ -138,6 +138,7 @@ def test_what_is_used_up_and_until_when(
         ("Limit reached. Please try again in 6m0s.", 360),
         ("Please try again in 120ms. Visit …", 0.12),
         ("Please retry after 5s", 5),
+        ("Please retry after 7 seconds.", 7),
         ("Please try again in a while.", None),
         ("Please try again later.", None),
     ],

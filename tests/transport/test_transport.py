@@ -689,6 +689,35 @@ async def test_leaving_early_drops_the_connection() -> None:
         assert not t._calls
 
 
+@pytest.mark.parametrize("way", ["break", "cancel", "raise"])
+@pytest.mark.parametrize("index", range(6))
+@virtual
+async def test_leaving_after_any_number_of_chunks(index: int, way: str) -> None:
+    """The connection is dropped, unless the answer is over."""  # C1
+    events = [{"id": "1"}, {"text": "a"}, {"text": "b"}, {"usage": 1}, {"finish": 1}]
+    steps = [step for event in events for step in (sse(event), 1.0)]
+    answer = ScriptedAnswer(*steps, sse("[DONE]"))
+    t = transport(answer)
+
+    async def consume() -> None:
+        seen = 0
+        async with aclosing(t.stream(ASK, TOY)) as lists:
+            async for _ in lists:
+                seen += 1
+                if seen > index and way == "break":
+                    return
+                if seen > index and way == "raise":
+                    raise KeyError
+
+    task = asyncio.create_task(consume())
+    if way == "cancel":
+        asyncio.get_running_loop().call_later(index + 0.5, task.cancel)
+    (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    assert isinstance(outcome, (KeyError, asyncio.CancelledError, type(None)))
+    assert answer.aborted
+    assert not t._calls
+
+
 @pytest.mark.parametrize("outcome", [
     [inf], ScriptedAnswer(inf), ScriptedAnswer(sse({"text": "x"}), inf),
     ScriptedAnswer(b"No.", inf, status=500), ScriptedAnswer(GOOD, inf),
