@@ -75,10 +75,11 @@ def _who(
 ) -> set[str]:
     """Those that are there, and those that could be made."""
     names = {name for name in among if find(among[name]) is not None}
-    registry = among.registry if isinstance(among, Directory) else ()
-    for name in registry:
+    if not isinstance(among, Directory):
+        return names
+    for name in among.registry:
         try:
-            entry = registry[name]
+            entry = among.registry[name]
         except ConfigError:
             # One that cannot be loaded can do nothing.
             continue

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from aichat import Client, ClientConfig, Registry, connect, tool_result, user
 from aichat.errors import AIChatError
-from aichat.providers import ProviderSpec
+from aichat.providers import ProviderSpec, compatible
 from aichat.testing import check_stream
 from aichat.transport import Pool
 from aichat.types import ChatRequest, ChatResponse, ToolCallPart, fold
@@ -23,8 +23,10 @@ __all__ = ["KEY", "Outcome", "Player"]
 KEY = "sk-canary-5b1f0c7e9d2a48633e71"
 
 _REGISTRY = Registry()
-# Not there yet. Azure's answers are OpenAI's, so they are decoded all the same.
-_STAND_INS = {"azure": "openai-chat"}
+#: Where a request holds the conversation, by dialect.
+_TURNS = ("messages", "input", "contents")
+#: What Gemini takes where a signature is missing; it is nobody's state.
+_PLACEHOLDER = "skip_thought_signature_validator"
 
 
 @frozen(kw_only=True)
@@ -97,10 +99,9 @@ class Player:
     @classmethod
     def of(cls, case: Any, base_url: str, pool: Pool) -> Player:
         """Speak the dialect of *case*, and send one request per call."""
-        wanted = kit().target(case, known=set(_REGISTRY))
+        # The vendors that imitate OpenAI: Ollama's name stands for its own dialect.
+        wanted = kit().target(case, known=set(compatible.SPECS))
         name, settings = wanted.provider, wanted.options
-        if name not in _REGISTRY:
-            name, settings = _STAND_INS[name], {}
         spec = _REGISTRY[name]
         assert isinstance(spec, ProviderSpec)
         config = ClientConfig(
@@ -147,7 +148,9 @@ class Player:
             self.model,
             on_unsupported="ignore",
         )
-        return tuple(_opaque(self.spec.encode_request(request).body["messages"]))
+        body = self.spec.encode_request(request).body
+        turns = next(body[name] for name in _TURNS if name in body)
+        return tuple(_opaque(turns))
 
 
 def _arguments(call: ToolCallPart) -> Any:
@@ -165,6 +168,10 @@ def _opaque(payload: Any) -> Iterator[str]:
     match payload:
         case {"signature": str(signature), **rest} if signature:
             yield signature
+            yield from _opaque(rest)
+        case {"thoughtSignature": str(signature), **rest} if signature:
+            if signature != _PLACEHOLDER:
+                yield signature
             yield from _opaque(rest)
         case {"type": "redacted_thinking" | "reasoning.encrypted", "data": str(data)}:
             yield data

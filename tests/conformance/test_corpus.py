@@ -19,7 +19,15 @@ from .corpus import MISSING, cases, kit
 from .play import KEY, Player
 
 #: The dialects that aichat speaks. One more is one more entry.
-APIS = ("openai-chat", "azure-chat", "openai-compatible", "anthropic-messages")
+APIS = (
+    "openai-responses",
+    "openai-chat",
+    "azure-chat",
+    "openai-compatible",
+    "anthropic-messages",
+    "gemini-generate",
+    "ollama-chat",
+)
 SEEDS = (0, 1, 2)
 
 #: Cases that cannot pass, by id, each with the reason. One that passes is a failure.

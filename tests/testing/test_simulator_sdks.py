@@ -303,9 +303,12 @@ async def test_openai_stops_where_it_is_told(
 
 async def test_openai_lists_models(gpt: Any) -> None:
     """
-    There is one.
+    And each of them can be asked for.
     """
-    assert [model.id async for model in gpt.models.list()] == ["simulator"]
+    listed = [model.id async for model in gpt.models.list()]
+
+    assert listed == ["simulator", "simulator-mini", "simulator-embedding"]
+    assert (await gpt.models.retrieve("simulator")).owned_by == "aichat"
 
 
 @pytest.mark.parametrize(
@@ -639,9 +642,30 @@ async def test_anthropic_caches_what_is_marked(claude: Any, whole: bool) -> None
 
 async def test_anthropic_lists_models(claude: Any) -> None:
     """
-    There is one.
+    Page by page, forwards and backwards.
     """
-    assert [model.id async for model in claude.models.list()] == ["simulator"]
+    first = await claude.models.list(limit=1)
+    last = await claude.models.list(limit=1, before_id="simulator-mini")
+
+    assert (first.has_more, first.last_id) == (True, "simulator")
+    assert last.first_id == "simulator"
+    listed = [model.id async for model in claude.models.list(limit=1)]
+    assert listed == ["simulator", "simulator-mini"]
+    assert (await claude.models.retrieve("any")).display_name == "aichat's any"
+
+
+async def test_anthropic_counts_tokens(claude: Any) -> None:
+    """
+    As many as the answer says, and nothing that an answer needs may be asked for.
+    """
+    request = about("Hi", system="Be kind.", tools=[TOOL])
+    answered = await claude.messages.create(**request)
+    del request["max_tokens"]
+    counted = await claude.messages.count_tokens(**request)
+
+    assert counted.input_tokens == answered.usage.input_tokens
+    with pytest.raises(anthropic.BadRequestError, match="max_tokens: Extra inputs"):
+        await claude.messages.count_tokens(**request, extra_body={"max_tokens": 5})
 
 
 @pytest.mark.parametrize(
