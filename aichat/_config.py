@@ -284,7 +284,7 @@ def resolve_base_url(
     name, url = "base_url", config.base_url
     for variable in spec.base_url_env:
         if not url and environ.get(variable):
-            name, url = variable, environ[variable].strip()
+            name, url = variable, spec.base_url_of(environ[variable].strip())
     url = url or spec.base_url
     if not url:
         variables = " or ".join(("AI_BASE_URL", *spec.base_url_env))

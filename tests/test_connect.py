@@ -18,6 +18,7 @@ from aichat import (
     ClosedError,
     ConfigError,
     Deadlines,
+    HTTPProvider,
     InvalidRequestError,
     Provider,
     ProviderUnavailableError,
@@ -259,6 +260,15 @@ def test_a_configured_model_belongs_to_the_configured_provider() -> None:
     assert (request.provider_name, request.model_name) == ("vllm", "mistral:7b")
     assert ClientConfig(provider="a", model="a:b").address == "a:b"
     assert ClientConfig(provider="a").address is None
+
+
+def test_ollama_understands_its_own_variable() -> None:
+    """`OLLAMA_HOST` may be a bare host, or what the server listens on."""
+    environ = {"AI_PROVIDER": "ollama", "OLLAMA_HOST": "0.0.0.0:1234"}
+    client = Client.from_env(environ, model="m")
+    provider = client._providers["ollama"]
+    assert isinstance(provider, HTTPProvider)
+    assert provider.base_url == "http://127.0.0.1:1234"
 
 
 async def test_a_registered_factory_makes_its_own_provider() -> None:

@@ -172,6 +172,8 @@ class ProviderSpec:
     base_url: str | None = None
     #: Environment variables that may hold another base URL; the first one set wins.
     base_url_env: tuple[str, ...] = ()
+    #: Completes what those variables hold, where it is not a URL yet: a bare host.
+    base_url_of: Callable[[str], str] = str
     #: Environment variables that may hold the key; the first one set wins.
     api_key_env: tuple[str, ...] = ()
     requires_key: bool = True

@@ -179,8 +179,7 @@ class BatchesAPI:
     decode_page: Callable[[Mapping[str, Any]], tuple[Iterable[Any], str | None]]
     #: None of them, if there are no results.
     results: Callable[[Batch], Iterable[BatchSource]]
-    #: ``None`` for what is no result.
-    decode_result: Callable[[Mapping[str, Any]], BatchLine | None]
+    decode_result: Callable[[Mapping[str, Any]], BatchLine]
     #: Why a job as a whole has failed, for `provider_error`.
     failure: Callable[[Mapping[str, Any]], Any] = _no_failure
     #: For jobs that come with all their results: leaves the results out as they arrive. The
@@ -426,8 +425,7 @@ class HTTPBatches:
                     except ProtocolError:
                         bad += 1
                         continue
-                    if line is not None:
-                        yield line  # noqa: ASYNC119 -- closed by the chain
+                    yield line  # noqa: ASYNC119 -- closed by the chain
         if cut:
             raise StreamInterruptedError("The results ended in the middle of a line.")
         yield bad

@@ -49,6 +49,7 @@ SPEC: Final = ProviderSpec(
     docs="https://docs.ollama.com/api/chat",
     base_url=DEFAULT,
     base_url_env=("OLLAMA_BASE_URL", "OLLAMA_HOST"),
+    base_url_of=base_url_of,
     # For https://ollama.com, or for a proxy in front of one's own.
     api_key_env=("OLLAMA_API_KEY",),
     requires_key=False,

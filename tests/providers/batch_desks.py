@@ -87,7 +87,7 @@ def client(desk: Desk, spec: ProviderSpec, **settings: str) -> Client:
 
 def requests(model: str, *ids: str) -> list[BatchRequest]:
     """Small requests with these *ids*."""
-    return [BatchRequest(id, ChatRequest("Say hello.", model)) for id in ids]
+    return [BatchRequest(each, ChatRequest("Say hello.", model)) for each in ids]
 
 
 def body_of(request: HTTPRequest) -> Any:

@@ -106,7 +106,9 @@ async def test_betas_are_a_header_of_all() -> None:
     beta = {"anthropic": {"betas": ["some-beta"]}}
     await batches.submit({"one": "Hi"}, model=MODEL, provider_options=beta)
     assert desk.requests[0].headers["anthropic-beta"] == "some-beta"
-    with pytest.raises(InvalidRequestError, match=r"'one' and 'two' .* different betas"):
+    with pytest.raises(
+        InvalidRequestError, match=r"'one' and 'two' .* different betas"
+    ):
         await batches.submit([
             BatchRequest("one", ChatRequest("Hi", MODEL, provider_options=beta)),
             BatchRequest("two", ChatRequest("Hi", MODEL)),
@@ -225,5 +227,5 @@ async def test_a_kind_of_result_that_nobody_knows() -> None:
     })
     batches = client(desk, SPEC).batches
     found = [(r.id, r.error) async for r in batches.results("msgbatch_1")]
-    assert [id for id, _ in found] == ["x", "y"]
+    assert [each for each, _ in found] == ["x", "y"]
     assert all(isinstance(error, StreamError) for _, error in found)

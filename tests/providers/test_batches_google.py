@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -86,7 +87,11 @@ async def test_what_it_says_of_a_batch() -> None:
     """Counts that are texts, nine digits of a second, and no answers in what is kept."""
     desk = Desk({JOB: recorded("google_job.json")})
     batch = await client(desk, SPEC).batches.get("abc123")
-    assert (batch.counts.total, batch.counts.succeeded, batch.counts.failed) == (3, 2, 1)
+    assert (batch.counts.total, batch.counts.succeeded, batch.counts.failed) == (
+        3,
+        2,
+        1,
+    )
     assert batch.created_at == pytest.approx(1790848800.123456)
     assert batch.ended_at == 1790852400.0
     assert b"Resource has been" not in to_json(batch)
@@ -134,8 +139,12 @@ def test_the_sdk_knows_no_other_states() -> None:
 async def test_a_job_of_a_file() -> None:
     """Its results are in a file as well, in lines."""
     job = done_job({"response": {"responsesFile": "files/out1"}})
-    line = b'{"key":"one","response":{"candidates":[{"content":{"parts":[{"text":"A"}]},'
-    line += b'"finishReason":"STOP"}]}}\n{"key":"two","error":{"code":3,"message":"No."}}'
+    line = (
+        b'{"key":"one","response":{"candidates":[{"content":{"parts":[{"text":"A"}]},'
+    )
+    line += (
+        b'"finishReason":"STOP"}]}}\n{"key":"two","error":{"code":3,"message":"No."}}'
+    )
     desk = Desk({JOB: job, "GET /v1beta/files/out1:download": line})
     found = [r async for r in client(desk, SPEC).batches.results("abc123")]
     assert [r.id for r in found] == ["one", "two"]
@@ -245,7 +254,7 @@ def taken(data: bytes, *cuts: int, job: bool = False) -> list[bytes]:
     decoder = InlinedResponses(job=job)
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     pieces: list[bytes] = []
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in pairwise(places):
         pieces += decoder.decode(data[begin:end])
     return [*pieces, *decoder.flush()]
 
@@ -271,9 +280,9 @@ def test_every_single_byte_at_a_time() -> None:
 
 _VALUES = st.recursive(
     st.none() | st.integers() | st.text(max_size=8) | st.just("inlinedResponses"),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.text(max_size=5) | st.just("other"), inner, max_size=3
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5) | st.just("other"), inner, max_size=3)
     ),
     max_leaves=12,
 )

@@ -28,7 +28,6 @@ from aichat import (
     InvalidRequestError,
     ProviderUnavailableError,
     RateLimitError,
-    ServerError,
     StreamInterruptedError,
 )
 from aichat.providers import Capability, ProviderSpec, azure, openai, openai_chat
@@ -187,9 +186,7 @@ async def test_at_azure(version: str, path: str, url: str) -> None:
 async def test_results_of_both_files_by_id() -> None:
     """What succeeded and what failed, in the files' order, decoded as if they had come alone."""
     desk = collecting()
-    found = {
-        r.id: r async for r in client(desk, CHAT).batches.results("batch_1")
-    }
+    found = {r.id: r async for r in client(desk, CHAT).batches.results("batch_1")}
     assert [*found] == ["two", "one", "three", "four", "five", "six"]
     one = found["one"].response
     assert one is not None
@@ -204,11 +201,15 @@ async def test_results_of_both_files_by_id() -> None:
 
 async def test_a_call_that_was_cut_is_not_executed() -> None:
     """A batch has the rules of a stream. (S7)"""
-    found = {r.id: r async for r in client(collecting(), CHAT).batches.results("batch_1")}
+    found = {
+        r.id: r async for r in client(collecting(), CHAT).batches.results("batch_1")
+    }
     three = found["three"].response
     assert three is not None
     assert three.tool_calls == ()
-    assert three.invalid_tool_calls[0].invalid == "cut off: the answer ended with length"
+    assert (
+        three.invalid_tool_calls[0].invalid == "cut off: the answer ended with length"
+    )
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,9 @@ async def test_what_a_request_failed_with(
     id: str, kind: type[AIChatError], status: int | None, code: str
 ) -> None:
     """The same typed error as if it had been sent alone. (S5)"""
-    found = {r.id: r async for r in client(collecting(), CHAT).batches.results("batch_1")}
+    found = {
+        r.id: r async for r in client(collecting(), CHAT).batches.results("batch_1")
+    }
     error = found[id].error
     assert found[id].response is None
     assert type(error) is kind
@@ -234,12 +237,10 @@ async def test_what_a_request_failed_with(
 
 async def test_results_of_the_responses_api() -> None:
     """Its answers are folded by its own decoder."""
-    desk = collecting(
-        **{
-            "GET /batches/batch_1": {**DONE, "error_file_id": None},
-            OUTPUT: recorded("openai_responses_output.jsonl"),
-        }
-    )
+    desk = collecting(**{
+        "GET /batches/batch_1": {**DONE, "error_file_id": None},
+        OUTPUT: recorded("openai_responses_output.jsonl"),
+    })
     found = [
         r.response async for r in client(desk, openai.SPEC).batches.results("batch_1")
     ]
@@ -284,9 +285,9 @@ async def test_counts_and_times() -> None:
 @pytest.mark.parametrize("status", ["expired", "cancelled"])
 async def test_what_was_answered_by_then(status: str) -> None:
     """A batch that was cut short delivers what there is."""
-    desk = collecting(
-        **{"GET /batches/batch_1": {**DONE, "status": status, "error_file_id": None}}
-    )
+    desk = collecting(**{
+        "GET /batches/batch_1": {**DONE, "status": status, "error_file_id": None}
+    })
     found = [r.id async for r in client(desk, CHAT).batches.results("batch_1")]
     assert found == ["two", "one", "three"]
 
@@ -350,7 +351,7 @@ async def test_no_batches_at_all() -> None:
 async def test_the_file_of_a_job_that_was_refused_is_deleted() -> None:
     """Nobody needs it, and somebody would pay for it."""
     no = refusal(400, b'{"error":{"message":"No.","code":"nope"}}')
-    desk = submitting(**{"POST_batches": no})
+    desk = submitting(POST_batches=no)
     with pytest.raises(BadRequestError, match="No"):
         await client(desk, CHAT).batches.submit({"one": "Hi"}, model=MODEL)
     assert desk.places == ["POST /files", "POST /batches", "DELETE /files/file-in"]
@@ -439,7 +440,7 @@ async def test_a_strange_line_is_an_error_of_its_own() -> None:
     line = b'{"custom_id":"one","response":null,"error":null}\n'
     desk = collecting(**{OUTPUT: line})
     batches = client(desk, CHAT).batches
-    first = [r async for r in batches.results("batch_1")][0]
+    first = await anext(batches.results("batch_1"))
     assert first.id == "one"
     assert first.error is not None
 

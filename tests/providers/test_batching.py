@@ -70,13 +70,11 @@ def batches(provider: HTTPProvider) -> Any:
 # --- before anything is sent ----------------------------------------------------------
 
 
-async def refused(given: Iterable[BatchRequest], match: str, **limits: int) -> None:
+async def refused(given: Iterable[BatchRequest], match: str, **limits: Any) -> None:
     """Hand in what must be refused (G4), and see that nothing was sent."""
     desk = Desk({})
     assert openai_chat.SPEC.batches is not None
-    spec = evolve(
-        openai_chat.SPEC, batches=evolve(openai_chat.SPEC.batches, **limits)
-    )
+    spec = evolve(openai_chat.SPEC, batches=evolve(openai_chat.SPEC.batches, **limits))
     with pytest.raises(InvalidRequestError, match=match) as caught:
         await batches(at(desk, spec)).submit(given)
     assert caught.value.operation in ("batch", "chat")
@@ -102,14 +100,14 @@ async def test_an_id_that_cannot_be(id: str) -> None:
 
 async def test_too_many() -> None:
     """More than the provider takes at once."""
-    await refused(requests("m", "a", "b", "c"), "3 requests are too many", max_requests=2)
+    await refused(
+        requests("m", "a", "b", "c"), "3 requests are too many", max_requests=2
+    )
 
 
 async def test_too_large() -> None:
     """More bytes than it takes."""
-    await refused(
-        requests("m", "a", "b", "c"), "larger than 300 bytes", max_bytes=300
-    )
+    await refused(requests("m", "a", "b", "c"), "larger than 300 bytes", max_bytes=300)
 
 
 def test_the_limits_of_each() -> None:
@@ -180,9 +178,7 @@ async def test_a_long_upload_has_more_time() -> None:
     patience = batches(provider)._patience(HTTPRequest("/", b"x" * 2**20))
     assert patience == Deadlines(first_byte=128)
     assert batches(provider)._patience(HTTPRequest("/", {"small": 1})) is None
-    endless = Transport(
-        name="x", send=Desk({}), deadlines=Deadlines(first_byte=None)
-    )
+    endless = Transport(name="x", send=Desk({}), deadlines=Deadlines(first_byte=None))
     provider = evolve(provider, transport=endless)
     assert batches(provider)._patience(HTTPRequest("/", b"x")) is None
 
@@ -278,11 +274,13 @@ async def test_an_error_in_the_middle_that_is_final() -> None:
 
 async def test_a_line_that_is_no_json() -> None:
     """The others are not lost with it; at the end it is an error."""
-    _, results = results_of(ScriptedAnswer(b"rubbish\n", line("a"), b"[1]\n", line("b")))
+    _, results = results_of(
+        ScriptedAnswer(b"rubbish\n", line("a"), b"[1]\n", line("b"))
+    )
     found: list[str] = []
     with pytest.raises(ProtocolError, match="2 results of the batch b1") as caught:
         async for result in results:
-            found.append(result.id)
+            found += [result.id]
     assert found == ["a", "b"]
     assert caught.value.context == {"unreadable": 2}
 
@@ -292,6 +290,15 @@ async def test_a_web_page_instead_of_results() -> None:
     _, results = results_of(ScriptedAnswer(b"<html>\n<title>Log in</title>\n"))
     with pytest.raises(ProtocolError, match="web page"):
         await anext(results)
+
+
+async def test_a_batch_that_failed_as_a_whole() -> None:
+    """Even where the provider has no way to say so."""
+    assert SPEC.batches is not None
+    spec = evolve(SPEC, batches=evolve(SPEC.batches, results=lambda _: ()))
+    failed = evolve(DONE, status=BatchStatus.FAILED)
+    with pytest.raises(BadRequestError, match="b1 failed as a whole"):
+        await anext(batches(at(Desk({}), spec)).results(failed))
 
 
 async def test_no_results() -> None:
@@ -336,11 +343,11 @@ async def test_a_decoder_that_stumbles() -> None:
 
 async def test_a_batch_that_is_not_there() -> None:
     """A 404 is about the batch, and not about a model."""
-    gone = refusal(404, b'{"error":{"type":"not_found_error","message":"No batch."}}')
+    body = b'{"error":{"type":"not_found_error","message":"No batch."}}'
     desk = Desk({
-        f"GET {PATH}/b1": gone,
-        f"POST {PATH}/b1/cancel": gone,
-        f"GET {PATH}/b1/results": gone,
+        f"GET {PATH}/b1": refusal(404, body),
+        f"POST {PATH}/b1/cancel": refusal(404, body),
+        f"GET {PATH}/b1/results": refusal(404, body),
     })
     here = batches(at(desk, SPEC))
     for call in (here.get("b1"), here.cancel("b1"), anext(here.results(DONE))):
@@ -352,13 +359,14 @@ async def test_a_batch_that_is_not_there() -> None:
 
 async def test_a_wrong_key() -> None:
     """It is named like everywhere, and not shown. (X1)"""
-    no = refusal(401, b'{"error":{"message":"Bad key sk-very-secret-key."}}')
-    desk = Desk({f"GET {PATH}": no, f"POST {PATH}": no})
+    body = b'{"error":{"message":"Bad key sk-very-secret-key."}}'
+    desk = Desk({f"GET {PATH}": refusal(401, body), f"POST {PATH}": refusal(401, body)})
     here = batches(at(desk, SPEC))
     for call in (anext(here.list()), here.submit(requests(MODEL, "a"))):
         with pytest.raises(AuthenticationError) as caught:
             await call
-        assert "secret" not in str(caught.value)
+        assert "Bad key ***" in str(caught.value)
+        assert caught.value.operation == "batch"
 
 
 @pytest.mark.parametrize("answer", [[1], {}, {"id": 3}])
