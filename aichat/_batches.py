@@ -59,14 +59,20 @@ class Batches:
     """
 
     #: Finds a provider by its name; raises `InvalidRequestError`.
-    _find: Callable[[str], Provider] = field(repr=False)
+    _find: Callable[[str], Provider] = field(alias="find", repr=False)
     #: Makes a request out of a prompt and options.
-    _build: Callable[[Prompt, dict[str, Any]], ChatRequest] = field(repr=False)
+    _build: Callable[[Prompt, dict[str, Any]], ChatRequest] = field(
+        alias="build", repr=False
+    )
     #: The provider of those who name none.
-    _default: str
-    _sleep: Callable[[float], Awaitable[None]] = field(default=anyio.sleep, repr=False)
-    _clock: Callable[[], float] = field(default=time.monotonic, repr=False)
-    _rand: Callable[[], float] = field(default=random.random, repr=False)
+    _default: str = field(alias="default")
+    _sleep: Callable[[float], Awaitable[None]] = field(
+        alias="sleep", default=anyio.sleep, repr=False
+    )
+    _clock: Callable[[], float] = field(
+        alias="clock", default=time.monotonic, repr=False
+    )
+    _rand: Callable[[], float] = field(alias="rand", default=random.random, repr=False)
 
     async def submit(
         self,
@@ -84,7 +90,7 @@ class Batches:
         """
         given: Iterable[tuple[str, Prompt]]
         if isinstance(requests, Mapping):
-            given = requests.items()
+            given = requests.items()  # pyright: ignore[reportAssignmentType]  # not those of a mapping whose keys are requests
         else:
             given = ((each.id, each.request) for each in requests)
         batch: list[BatchRequest] = []

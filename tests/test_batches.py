@@ -29,6 +29,7 @@ from aichat import (
 )
 from aichat._batches import Batches
 from aichat.testing import FakeProvider, reply
+from aichat.types import Prompt
 
 
 class Slow(FakeProvider):
@@ -113,9 +114,8 @@ async def test_prompts_messages_and_requests() -> None:
     """Whatever can be asked alone; options go over all of it."""
     provider, client = slow()
     whole = ChatRequest("3", "slow:other", top_p=0.5)
-    await client.batches.submit(
-        {"a": "1", "b": [user("2")], "c": whole}, temperature=0.1
-    )
+    prompts: dict[str, Prompt] = {"a": "1", "b": [user("2")], "c": whole}
+    await client.batches.submit(prompts, temperature=0.1)
     await client.batches.submit(BatchRequest(each, whole) for each in ("x", "y"))
     first, second = provider.jobs.values()
     assert [r.id for r in first] == ["a", "b", "c"]

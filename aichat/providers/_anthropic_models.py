@@ -11,13 +11,14 @@ See: https://platform.claude.com/docs/en/about-claude/models/overview
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from attrs import evolve, field, frozen
 
 from ..types import Effort
+from ._profiles import Modality, ModelProfile, Reasoning, Sampling
 
-__all__ = ["Claude", "claude"]
+__all__ = ["Claude", "claude", "claude_profile"]
 
 #: How thinking is asked for: with a budget of tokens, adaptively, or either way.
 Thinking: TypeAlias = Literal["never", "budget", "either", "adaptive"]
@@ -51,6 +52,79 @@ class Claude:
     later_system: bool = False
     #: Whether ``output_config.format`` and strict tools work.
     structured: bool = True
+    #: Tokens that fit, those of the answer included.
+    context: int | None = 1_000_000
+    #: The most that it generates, where that is more than we ask for.
+    most_tokens: int | None = None
+
+    def profile(self, name: str) -> ModelProfile:
+        """The same from outside, of the model *name*."""
+        reasoning: Reasoning = "unless_told" if self.thinks else "if_asked"
+        if self.thinking == "never":
+            reasoning = "never"
+        elif self.off is None:
+            reasoning = "always"
+        sampling: Sampling = "always" if reasoning == "never" else "without_reasoning"
+        return ModelProfile(
+            name,
+            context_tokens=self.context,
+            max_output_tokens=self.most_tokens or self.max_tokens,
+            inputs={Modality.TEXT, Modality.IMAGE, Modality.DOCUMENT},
+            forced_tool_choice=self.forced_choice,
+            json=False,
+            json_schema=self.structured,
+            reasoning=reasoning,
+            efforts=self._levels(),
+            reasoning_budget=self.thinking in ("budget", "either"),
+            sampling="never" if self.temperature is None else sampling,
+            prefill=self.prefill,
+        )
+
+    def _levels(self) -> tuple[Effort, ...]:
+        off = (Effort.NONE,) if self.off is not None else ()
+        match self.thinking:
+            case "never":
+                return ()
+            case "budget" if not self.efforts:
+                # Each becomes a budget; but the last two become the same.
+                return (*off, *_BUDGETED)
+            case _:
+                # Those that do not stand for another one.
+                return (*off, *(e for e, wire in self.efforts.items() if e == wire))
+
+    def like(self, profile: ModelProfile) -> Claude:
+        """This model, as far as *profile* grants it more, or another answer's length."""
+        ours = self.profile(profile.model)
+        changes: dict[str, Any] = {}
+        if profile.max_output_tokens != ours.max_output_tokens:
+            changes["max_tokens"] = profile.max_output_tokens or self.max_tokens
+            changes["most_tokens"] = None
+        if profile.sampling != "never" and self.temperature is None:
+            changes["temperature"] = 1
+        if profile.reasoning != ours.reasoning:
+            changes |= self._thinking_like(profile)
+        if self.efforts:
+            more = {e: EVERY[e] for e in profile.efforts if e in EVERY}
+            changes["efforts"] = {**self.efforts, **more}
+        return evolve(
+            self,
+            forced_choice=profile.forced_tool_choice,
+            structured=profile.json_schema,
+            prefill=profile.prefill,
+            **changes,
+        )
+
+    def _thinking_like(self, profile: ModelProfile) -> dict[str, Any]:
+        thinking = self.thinking
+        if profile.reasoning == "never":
+            thinking = "never"
+        elif thinking == "never":
+            thinking = "budget" if profile.reasoning_budget else "adaptive"
+        return {
+            "thinking": thinking,
+            "thinks": profile.reasoning in ("unless_told", "always"),
+            "off": None if profile.reasoning == "always" else self.off or "disabled",
+        }
 
 
 EVERY: Final[Mapping[Effort, str]] = {
@@ -61,6 +135,8 @@ EVERY: Final[Mapping[Effort, str]] = {
     Effort.XHIGH: "xhigh",
     Effort.MAX: "max",
 }
+#: Levels that become budgets of their own.
+_BUDGETED: Final = tuple(EVERY)[:-1]
 _NO_XHIGH: Final = {**EVERY, Effort.XHIGH: "max"}
 _UP_TO_HIGH: Final = {**EVERY, Effort.XHIGH: "high", Effort.MAX: "high"}
 
@@ -76,13 +152,21 @@ _4_6 = evolve(
     efforts=_NO_XHIGH,
 )
 # Room in the default for a long prompt: these refuse what could pass their 200k window.
-_4_5 = evolve(_4_6, max_tokens=64_000, thinking="budget", efforts={}, prefill=True)
+_4_5 = evolve(
+    _4_6,
+    max_tokens=64_000,
+    thinking="budget",
+    efforts={},
+    prefill=True,
+    context=200_000,
+)
 _4_0 = evolve(_4_5, max_tokens=32_000, structured=False)
-_3_7 = evolve(_4_0, mixes_sampling=True)
-_3_5 = evolve(_3_7, max_tokens=8_192, thinking="never")
+_SONNET_4 = evolve(_4_0, most_tokens=64_000)
+_3_7 = evolve(_SONNET_4, mixes_sampling=True)
+_3_5 = evolve(_3_7, max_tokens=8_192, thinking="never", most_tokens=None)
 
 _CLAUDES: Final[Mapping[str, Claude]] = {
-    "claude": evolve(_UNFORCED, max_tokens=64_000),
+    "claude": evolve(_UNFORCED, max_tokens=64_000, most_tokens=128_000),
     "claude-fable": _UNFORCED,
     "claude-fable-5": _FABLE,
     "claude-fable-5-1": _UNFORCED,
@@ -96,7 +180,7 @@ _CLAUDES: Final[Mapping[str, Claude]] = {
     "claude-opus-5-5": _UNFORCED,
     "claude-sonnet-5": evolve(_OPUS_5, later_system=False),
     "claude-sonnet-5-5": evolve(_UNFORCED, off="between_tools"),
-    "claude-haiku-5-5": _OPUS_5,
+    "claude-haiku-5-5": evolve(_OPUS_5, context=None),
     "claude-opus-4-8": evolve(_OPUS_4_7, later_system=True),
     "claude-opus-4-7": _OPUS_4_7,
     "claude-opus-4-6": _4_6,
@@ -106,7 +190,7 @@ _CLAUDES: Final[Mapping[str, Claude]] = {
     "claude-haiku-4-5": _4_5,
     "claude-opus-4-1": evolve(_4_0, structured=True),
     "claude-opus-4": _4_0,
-    "claude-sonnet-4": _4_0,
+    "claude-sonnet-4": _SONNET_4,
     "claude-4": _4_0,
     "claude-3-7": _3_7,
     "claude-3-5": _3_5,
@@ -125,18 +209,39 @@ _IMITATION: Final = Claude(
     hides_thinking=False,
     efforts={},
     prefill=True,
+    context=None,
 )
+#: Rows for what is newer than this table.
+_FAMILIES: Final = frozenset({"claude", "claude-fable", "claude-mythos"})
 
 
-def claude(model: str) -> Claude:
+def claude(model: str, profile: ModelProfile | None = None) -> Claude:
     """
     Look up what *model* accepts, under any of the names that platforms give it.
+
+    With a *profile* it is what that makes of it.
 
     >>> claude("us.anthropic.claude-sonnet-4-5-20250929-v1:0").max_tokens
     64000
     """
+    if profile is not None:
+        return claude(profile.model).like(profile)
+    row = _row(model)
+    return _IMITATION if row is None else _CLAUDES[row]
+
+
+def claude_profile(model: str) -> ModelProfile:
+    """What *model* accepts, from outside."""
+    row = _row(model)
+    if row is None:
+        profile = _IMITATION.profile(model)
+        return evolve(profile, max_output_tokens=None, known=False)
+    return evolve(_CLAUDES[row].profile(model), known=row not in _FAMILIES)
+
+
+def _row(model: str) -> str | None:
     at = model.find("claude")
     if at < 0:
-        return _IMITATION
+        return None
     name = model[at:].replace(".", "-")
-    return _CLAUDES[max(filter(name.startswith, _CLAUDES), key=len)]
+    return max(filter(name.startswith, _CLAUDES), key=len)

@@ -18,6 +18,7 @@ from ._anthropic_messages import CacheMarks, Conversation, cache_control
 from ._anthropic_models import Claude, claude
 from ._anthropic_schema import enforceable
 from ._anthropic_thinking import Thinking, encode_thinking
+from ._profiles import ModelProfile
 from ._unsupported import Unsupported
 
 __all__ = ["encode_request"]
@@ -28,7 +29,9 @@ _MARKS: Final = 4
 _THINKING_TOP_P: Final = 0.95
 
 
-def encode_request(request: ChatRequest) -> HTTPRequest:
+def encode_request(
+    request: ChatRequest, profile: ModelProfile | None = None
+) -> HTTPRequest:
     """
     Say *request* in Anthropic's words.
 
@@ -36,21 +39,23 @@ def encode_request(request: ChatRequest) -> HTTPRequest:
     generates, or less where that could overflow its window (`_anthropic_models`).
 
     ``provider_options["anthropic"]`` goes over the rest; its ``tools`` are added to ours,
-    and its ``betas`` become the header ``anthropic-beta``.
+    and its ``betas`` become the header ``anthropic-beta``. *profile* is what the user says of
+    the model.
     """
-    return _Encoder(request).encode()
+    return _Encoder(request, profile).encode()
 
 
 @define
 class _Encoder:
     _request: ChatRequest
+    _profile: ModelProfile | None
     _model: Claude = field(init=False)
     _unsupported: Unsupported = field(init=False)
     _marks: CacheMarks = field(factory=CacheMarks, init=False)
 
     def __attrs_post_init__(self) -> None:
         name = self._request.model_name
-        self._model = claude(name)
+        self._model = claude(name, self._profile)
         self._unsupported = Unsupported(self._request, f"Anthropic's {name}")
 
     def encode(self) -> HTTPRequest:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 from attrs import evolve
 
 from ..errors import AIChatError, DeadlineError, ProtocolError
-from ..transport import HTTPRequest, provider_error
+from ..transport import HTTPRequest
 from ..types import Deadlines
 
 if TYPE_CHECKING:
@@ -47,17 +47,15 @@ class Asking:
 
     async def fetch(self, request: HTTPRequest) -> Any:
         """Send *request*, and return the JSON of the answer, which is no error."""
-        provider, codes = self._provider, self._provider.spec.error_codes
-        value = await provider.transport.fetch(
+        provider = self._provider
+        return await provider.transport.fetch(
             await provider._address(request),
-            error_codes=codes,
+            error_codes=provider.spec.error_codes,
             deadlines=self._left(),
             max_retries=self._max_retries,
+            # Some answer 200 to everything (S5).
+            answers_errors=True,
         )
-        # Some answer 200 to everything (S5).
-        if isinstance(value, dict) and value.get("error"):
-            raise provider_error(value, codes=codes)
-        return value
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -95,7 +93,7 @@ def read(decode: Callable[[Any], T], value: Any) -> T:
     """Decode *value*, which may have any shape. Raises `ProtocolError`."""
     try:
         return decode(value)
-    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         # A decoder says itself what it misses; this is for what nobody thought of.
         cause = type(error).__name__
     raise ProtocolError(

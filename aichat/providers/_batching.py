@@ -538,10 +538,13 @@ def count(value: Any) -> int | None:
 
 
 def text(of: Mapping[str, Any], name: str) -> str:
-    """The text under *name*. Raises `ProtocolError` if there is none."""
+    """The text under *name*. Raises the error that stands there instead."""
     value = of.get(name)
     if isinstance(value, str) and value:
         return value
+    if of.get("error"):
+        # Some answer 200 to everything (S5).
+        raise provider_error(of)
     raise ProtocolError(f"There is no {name!r} in what the provider says of a batch.")
 
 

@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 
 from ..errors import ProtocolError
 from ..transport import HTTPRequest
-from ..types import ChatRequest, TokenCount, estimate_tokens
+from ..types import ChatRequest, TokenCount, estimate_text_tokens, estimate_tokens
 from ._asking import Asking, number_in, object_of, read
 from ._tokenizer import tokenizer_for
 
@@ -65,10 +65,8 @@ async def estimated_count(request: ChatRequest) -> TokenCount:
 
 
 def _estimate(request: ChatRequest) -> int:
-    tokenizer = tokenizer_for(request.model_name)
-    if tokenizer is None:
-        return estimate_tokens(request)
-    return estimate_tokens(request, tokenizer)
+    count = tokenizer_for(request.model_name) or estimate_text_tokens
+    return estimate_tokens(request, count)
 
 
 @frozen(kw_only=True)

@@ -215,6 +215,8 @@ def _decode(raw: Mapping[str, Any]) -> Batch:
     job = raw.get("metadata")
     job = job if isinstance(job, dict) else raw
     stats = job.get("batchStats") or {}
+    # Protobuf's JSON leaves zeros out.
+    none = 0 if stats else None
     model = job.get("model")
     # Requests and results do not belong into what is kept.
     kept = {k: v for k, v in job.items() if k not in ("inputConfig", "output")}
@@ -223,9 +225,9 @@ def _decode(raw: Mapping[str, Any]) -> Batch:
         id=text(raw, "name"),
         status=_status(raw, job),
         counts=BatchCounts(
-            total=count(stats.get("requestCount")),
-            succeeded=count(stats.get("successfulRequestCount")),
-            failed=count(stats.get("failedRequestCount")),
+            total=count(stats.get("requestCount", none)),
+            succeeded=count(stats.get("successfulRequestCount", none)),
+            failed=count(stats.get("failedRequestCount", none)),
         ),
         model=model.removeprefix("models/") if isinstance(model, str) else None,
         created_at=seconds(job.get("createTime")),

@@ -9,10 +9,12 @@ from attrs import define
 from ..errors import InvalidRequestError
 from ..transport import HTTPRequest
 from ..types import ChatRequest, Effort, Tool
+from ._efforts import nearest_effort
 from ._openai_chat_messages import MessageEncoder
 from ._openai_chat_quirks import Quirks
 from ._openai_content import all_texts
-from ._openai_models import OpenAIModel, nearest_effort, openai_model
+from ._openai_models import OpenAIModel, openai_model
+from ._profiles import ModelProfile
 from ._unsupported import Unsupported
 
 __all__ = ["encode_request"]
@@ -48,14 +50,21 @@ _NOT_WHILE_REASONING = {
 
 
 def encode_request(
-    request: ChatRequest, *, provider: str, title: str, quirks: Quirks
+    request: ChatRequest,
+    profile: ModelProfile | None = None,
+    *,
+    provider: str,
+    title: str,
+    quirks: Quirks,
 ) -> HTTPRequest:
     """
     Write *request* down for a server with these *quirks*.
 
+    *profile* is what the user says of the model.
+
     Raises `InvalidRequestError` for what it cannot express and must not leave out.
     """
-    return _Encoding(request, provider, title, quirks).encode()
+    return _Encoding(request, profile, provider, title, quirks).encode()
 
 
 @define(init=False)
@@ -71,17 +80,26 @@ class _Encoding:
     facts: OpenAIModel | None
     #: Whether that model will reason.
     reasons: bool
+    #: Whether it takes temperature and the like.
+    samples: bool
 
     def __init__(
-        self, request: ChatRequest, provider: str, title: str, quirks: Quirks
+        self,
+        request: ChatRequest,
+        profile: ModelProfile | None,
+        provider: str,
+        title: str,
+        quirks: Quirks,
     ) -> None:
         self.request = request
         self.provider = provider
         self.quirks = quirks
         self.extras = request.extras(DIALECT, provider)
-        self.facts = openai_model(request.model_name) if quirks.openai_models else None
+        name = request.model_name
+        self.facts = openai_model(name, profile) if quirks.openai_models else None
         effort = self.extras.get("reasoning_effort", request.reasoning_effort)
         self.reasons = self.facts is not None and self.facts.reasons_at(effort)
+        self.samples = self.facts is None or self.facts.samples_at(effort)
         who = f"{title}'s {request.model_name}" if self.facts else title
         self.unsupported = Unsupported(request, who)
 
@@ -162,7 +180,7 @@ class _Encoding:
             return ""  # who does not store needs not be told so
         if option in self.quirks.refuses:
             return "it is no option of this API"
-        if self.reasons and option in _NOT_WHILE_REASONING:
+        if not self.samples and option in _NOT_WHILE_REASONING:
             return "not while it reasons"
         return None
 

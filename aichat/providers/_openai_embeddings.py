@@ -10,6 +10,7 @@ import binascii
 import sys
 from array import array
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
 
@@ -133,14 +134,17 @@ def _vector(value: Any) -> Vector:
         return array("f", value)
     if not isinstance(value, str):
         raise ProtocolError("There is an embedding that is neither a list nor a text.")
-    vector = array("f")
-    try:
-        vector.frombytes(binascii.a2b_base64(value, strict_mode=True))
-    except ValueError:
-        vector = array("f")
-    if not vector:
+    data = None
+    with suppress(ValueError):
+        data = binascii.a2b_base64(value, strict_mode=True)
+    if not data or len(data) % 4:
         raise ProtocolError("There is an embedding that is no base64 of numbers.")
-    if sys.byteorder == "big":
-        # It is little-endian on the wire.
+    return little_endian(data)
+
+
+def little_endian(data: bytes, here: str = sys.byteorder) -> Vector:
+    """The numbers in *data*; *here* is how this machine has them."""
+    vector = array("f", data)
+    if here == "big":
         vector.byteswap()
     return vector

@@ -14,9 +14,11 @@ from attrs import define
 from ..errors import InvalidRequestError
 from ..transport import HTTPRequest
 from ..types import ChatRequest, Effort, Role, Tool
+from ._efforts import nearest_effort
 from ._openai_content import all_texts, cache_lifetime
-from ._openai_models import OpenAIModel, nearest_effort, openai_model
+from ._openai_models import OpenAIModel, openai_model
 from ._openai_schema import enforceable
+from ._profiles import ModelProfile
 from ._responses_input import InputEncoder
 from ._unsupported import Unsupported
 
@@ -44,16 +46,22 @@ _NOT_WHILE_REASONING: Final = {"temperature", "top_p", "top_logprobs"}
 
 
 def encode_request(
-    request: ChatRequest, *, provider: str = "openai", title: str = "OpenAI"
+    request: ChatRequest,
+    profile: ModelProfile | None = None,
+    *,
+    provider: str = "openai",
+    title: str = "OpenAI",
 ) -> HTTPRequest:
     """
     Write *request* down for a server of this dialect.
+
+    *profile* is what the user says of the model.
 
     ``provider_options["openai"]`` goes over the rest; its ``tools`` and its ``include``
     are added to ours. Raises `InvalidRequestError` for what cannot be expressed and must
     not be left out.
     """
-    return _Encoding(request, provider, title).encode()
+    return _Encoding(request, profile, provider, title).encode()
 
 
 @define(init=False)
@@ -70,14 +78,22 @@ class _Encoding:
     reasons: bool
     #: The same, or a guess.
     thinks: bool
+    #: Whether it takes temperature and the like.
+    samples: bool
     #: Whether the server keeps the conversation.
     stored: bool
 
-    def __init__(self, request: ChatRequest, provider: str, title: str) -> None:
+    def __init__(
+        self,
+        request: ChatRequest,
+        profile: ModelProfile | None,
+        provider: str,
+        title: str,
+    ) -> None:
         self.request = request
         self.provider = provider
         self.extras = request.extras(DIALECT, provider)
-        self.facts = openai_model(request.model_name)
+        self.facts = openai_model(request.model_name, profile)
         effort = _inside(self.extras, "reasoning", "effort", request.reasoning_effort)
         if self.facts is not None:
             self.reasons = self.thinks = self.facts.reasons_at(effort)
@@ -85,6 +101,7 @@ class _Encoding:
             # Who asks for it will know.
             asks = effort or request.include_reasoning
             self.reasons, self.thinks = False, bool(asks) and effort != "none"
+        self.samples = self.facts is None or self.facts.samples_at(effort)
         self.stored = bool(self.extras.get("store", request.store))
         who = f"{title}'s {request.model_name}" if self.facts else title
         self.unsupported = Unsupported(request, who)
@@ -159,7 +176,7 @@ class _Encoding:
         body: dict[str, Any] = {}
         for option, name in _PLAIN.items():
             value = getattr(request, option)
-            if self.reasons and option in _NOT_WHILE_REASONING:
+            if not self.samples and option in _NOT_WHILE_REASONING:
                 unsupported.sampling(option, value, _WHILE_REASONING)
             elif value is not None:
                 body[name] = value
@@ -183,7 +200,7 @@ class _Encoding:
             # Otherwise nobody would remember what was thought.
             wanted.append("reasoning.encrypted_content")
         if self.request.logprobs or self.request.top_logprobs:
-            if not self.reasons:
+            if self.samples:
                 wanted.append("message.output_text.logprobs")
             elif self.request.logprobs:
                 self.unsupported.sampling("logprobs", why=_WHILE_REASONING)

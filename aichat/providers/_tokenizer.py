@@ -7,6 +7,7 @@ tiktoken fetches them from the network when they are first needed, so it is not 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -50,7 +51,10 @@ def _count_piece(encode: Callable[[str], list[int]], text: str) -> int:
 @cache
 def _encoder(package: str, name: str) -> Callable[[str], list[int]] | None:
     try:
-        encoding = import_module(package).get_encoding(name)
+        with warnings.catch_warnings():
+            # It reads its vocabularies in a way that Python frowned upon for a while.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            encoding = import_module(package).get_encoding(name)
     except Exception:
         # Not installed, or not for this platform.
         return None

@@ -70,10 +70,6 @@ class Shelf:
         kept: _T = self._kept.setdefault(kind, kind())
         return kept
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._kept.clear()
-
 
 def _nobody(path: str, body: Any) -> dict[str, Any]:
     raise Refused(f"Invalid URL (POST {path})", status=404, code="unknown_url")

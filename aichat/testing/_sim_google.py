@@ -60,13 +60,14 @@ def _chunks(exchange: Exchange) -> Iterator[tuple[dict[str, Any], bool]]:
         for piece in pieces(answer.reasoning):
             part: Part = {"text": piece, "thought": True}
             yield _chunk(exchange, [part], early), True
-    said = 0
+    visible = answer.output_tokens - answer.reasoning_tokens
+    spoken, length = count_tokens(answer.text), 0
     for piece in pieces(answer.text):
-        said += count_tokens(piece)
-        usage = _usage(answer, said)
+        length += len(piece)
+        usage = _usage(answer, spoken * length // len(answer.text))
         yield _chunk(exchange, [{"text": piece}], usage), True
     calls = _calls(exchange)
-    usage = _usage(answer, answer.output_tokens - answer.reasoning_tokens)
+    usage = _usage(answer, visible)
     for call in calls[:-1]:
         yield _chunk(exchange, [call], usage), True
     last: list[Part] = calls[-1:]

@@ -114,8 +114,6 @@ def _check_fields(body: Mapping[str, Any]) -> None:
 
 
 def _items(value: Any) -> Sequence[Item]:
-    if isinstance(value, str) and value:
-        return [{"role": "user", "content": value}]
     if not isinstance(value, list) or not value:
         raise Refused(
             "One of 'input', 'previous_response_id', 'prompt' or 'conversation' must be "

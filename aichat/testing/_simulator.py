@@ -222,7 +222,8 @@ class Simulator:
         """
         Let something go wrong with the next requests, *times* of them; see `Fault`.
 
-        A single request can ask for it with a header: ``x-aichat-fault: hang_up; after=3``.
+        A single request can ask for it with a header: ``x-aichat-fault: hang_up; after=3``;
+        one that is part of a batch with the same words in what it says.
         """
         fault = (
             kind
@@ -318,7 +319,8 @@ class Simulator:
         """Answer another request at the same place, as if it had come by itself."""
         found = _find("POST", dialect.prefix + dialect.api + path)
         # A batch asks for nothing else than what is beside it.
-        assert found is not None and found.endpoint is not None
+        assert found is not None
+        assert found.endpoint is not None
         self._number += 1
         reply = _reply(
             found.endpoint,

@@ -167,14 +167,19 @@ class Transport:
         error_codes: Mapping[str, type[AIChatError]] | None = None,
         deadlines: Deadlines | None = None,
         max_retries: int | None = None,
+        answers_errors: bool = False,
     ) -> Any:
-        """Send *request* and return the JSON of the answer, or ``None`` for an empty one."""
+        """
+        Send *request* and return the JSON of the answer, or ``None`` for an empty one.
+
+        With *answers_errors* an ``error`` in a good answer is raised like its HTTP form.
+        """
         call = self._begin(request, deadlines, max_retries)
         outcome: BaseException | None = GeneratorExit()  # unless we get to the end
         value: Any = None
         try:
             value = await self._retrying(
-                call, lambda: self._whole(call, error_codes or {})
+                call, lambda: self._whole(call, error_codes or {}, answers_errors)
             )
             outcome = None
         except AIChatError as error:
@@ -410,7 +415,9 @@ class Transport:
             raise
         return body
 
-    async def _whole(self, call: _Call, codes: Mapping[str, type[AIChatError]]) -> Any:
+    async def _whole(
+        self, call: _Call, codes: Mapping[str, type[AIChatError]], answers_errors: bool
+    ) -> Any:
         """Send, and read one JSON value."""
         response = await self._answered(call, codes)
         try:
@@ -418,11 +425,19 @@ class Transport:
         finally:
             call.watch.rest()
             response.abort()
+        value: Any = None
+        failure: ProviderError | None = None
         try:
-            return loads(body) if body.strip() else None
+            value = loads(body) if body.strip() else None
         except JSONError:
-            pass
-        raise ProtocolError("The answer is not JSON. Is the base URL right?")
+            failure = ProtocolError("The answer is not JSON. Is the base URL right?")
+        if answers_errors and isinstance(value, dict) and value.get("error"):
+            failure = provider_error(value, headers=response.headers, codes=codes)
+        if failure is not None:
+            body = b""  # a server that echoes the key shall not get it into this frame
+            value = None
+            raise failure
+        return value
 
     async def _body(self, watch: Watch, response: HTTPResponse) -> bytes:
         body = bytearray()

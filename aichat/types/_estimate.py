@@ -65,7 +65,7 @@ def estimate_text_tokens(text: str) -> int:
     Guess how many tokens *text* is, at a few nanoseconds per character.
 
     >>> estimate_text_tokens("The quick brown fox jumps over the lazy dog.")
-    10
+    9
     """
     wide = others = 0
     if not text.isascii():

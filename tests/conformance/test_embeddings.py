@@ -88,12 +88,11 @@ async def _play(case: Any, base_url: str) -> dict[str, Any]:
                 texts, model=f"{wanted.provider}:{wanted.model}"
             )
         except AIChatError as error:
-            assert error.operation == "embed"
-            assert error.model == wanted.model
+            about = (error.operation, error.model) == ("embed", wanted.model)
             described = {
                 "code": error.code,
                 "status": error.status,
-                "message": error.message,
+                "message": error.message if about else f"{error.operation}?",
                 "retryable": error.retryable,
             }
             return {"text": "", "error": described}

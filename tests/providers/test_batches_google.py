@@ -59,7 +59,8 @@ async def test_all_requests_in_one_body() -> None:
         assert complaints(each["request"]) == []
     assert batch.id == "batches/abc123"
     assert batch.status is BatchStatus.PENDING
-    assert (batch.counts.total, batch.counts.succeeded) == (2, None)
+    # Zeros are left out in its JSON.
+    assert (batch.counts.total, batch.counts.succeeded) == (2, 0)
     assert batch.model == "gemini-2.5-flash"
     # What was asked is not echoed into what is stored.
     assert b"my prompt" not in to_json(batch)
@@ -125,7 +126,9 @@ async def test_what_it_says_of_a_batch() -> None:
 async def test_states(more: dict[str, Any], status: BatchStatus) -> None:
     """Both families of words, and an operation that is over in a word that is new. (S10)"""
     desk = Desk({JOB: {"name": "batches/abc123", **more}})
-    assert (await client(desk, SPEC).batches.get("abc123")).status is status
+    batch = await client(desk, SPEC).batches.get("abc123")
+    assert batch.status is status
+    assert batch.counts.succeeded is None
 
 
 def test_the_sdk_knows_no_other_states() -> None:
@@ -172,6 +175,15 @@ async def test_a_result_without_a_key() -> None:
     assert (await anext(results)).id == "b"
     with pytest.raises(ProtocolError, match="1 results of the batch"):
         await anext(results)
+
+
+async def test_a_result_that_is_nothing() -> None:
+    """Neither an answer nor an error: then it is one."""
+    inner = [{"metadata": {"key": "a"}}]
+    job = done_job({"response": {"inlinedResponses": {"inlinedResponses": inner}}})
+    result = await anext(client(Desk({JOB: job}), SPEC).batches.results("abc123"))
+    assert result.response is None
+    assert result.error is not None
 
 
 async def test_a_job_that_failed() -> None:

@@ -29,6 +29,8 @@ from aichat import (
     ProviderUnavailableError,
     RateLimitError,
     StreamInterruptedError,
+    from_json,
+    to_json,
 )
 from aichat.providers import Capability, ProviderSpec, azure, openai, openai_chat
 from aichat.providers.compatible import SPECS
@@ -197,6 +199,16 @@ async def test_results_of_both_files_by_id() -> None:
     two = found["two"].response
     assert two is not None
     assert two.tool_calls[0].arguments.endswith("12345678901234567890123}")
+
+
+async def test_another_process_collects() -> None:
+    """A batch that was stored when it was done is not even asked about again."""
+    stored = to_json(await client(collecting(), CHAT).batches.get("batch_1"))
+    desk = collecting()
+    batch = from_json(Batch, stored)
+    found = [r.id async for r in client(desk, CHAT).batches.results(batch)]
+    assert sorted(found) == ["five", "four", "one", "six", "three", "two"]
+    assert desk.places == [OUTPUT, ERRORS]
 
 
 async def test_a_call_that_was_cut_is_not_executed() -> None:

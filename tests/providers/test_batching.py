@@ -377,6 +377,14 @@ async def test_an_answer_that_is_no_batch(answer: Any) -> None:
         await batches(at(desk, SPEC)).get("b1")
 
 
+async def test_an_error_in_a_good_answer() -> None:
+    """It is the error that it would have been. (S5)"""
+    error = {"type": "error", "error": {"type": "authentication_error", "message": "x"}}
+    desk = Desk({f"GET {PATH}/b1": error})
+    with pytest.raises(AuthenticationError):
+        await batches(at(desk, SPEC)).get("b1")
+
+
 async def test_a_page_that_does_not_move_on() -> None:
     """A server that gives the same page for ever is left."""
     page = {"data": [{"id": "b1"}], "has_more": True}

@@ -157,8 +157,8 @@ def test_a_thought_that_was_altered_is_refused(change: dict[str, Any]) -> None:
     S9: byte for byte, or not at all; without its summary it is as good.
     """
     turn = [HI, THOUGHT, spoken(), HI]
-    assert read({"input": turn})
-    assert read({"input": [HI, {**THOUGHT, "summary": []}, spoken(), HI]})
+    read({"input": turn})
+    read({"input": [HI, {**THOUGHT, "summary": []}, spoken(), HI]})
 
     turn[1] = {**THOUGHT, **change}
     with pytest.raises(Refused, match="could not be verified") as caught:
@@ -201,6 +201,27 @@ def test_it_understands() -> None:
     assert question.choice == "auto"
     assert not question.reason
     assert question.tokens > 20
+
+
+def test_a_thought_without_anything_is_not_found() -> None:
+    """
+    Neither an id to look for, nor the thought itself.
+    """
+    with pytest.raises(Refused, match="not persisted") as caught:
+        read({"input": [HI, {"type": "reasoning", "summary": []}, spoken()]})
+
+    assert caught.value.status == 404
+
+
+def test_json_without_a_schema_is_understood() -> None:
+    """
+    If the input speaks of it.
+    """
+    form = {"text": {"format": {"type": "json_object"}}}
+    question = read({"input": [{"role": "user", "content": "In JSON!"}], **form})
+
+    assert question.json
+    assert question.schema is None
 
 
 @pytest.mark.parametrize(
@@ -376,6 +397,20 @@ async def test_it_calls_and_gets_results(gpt: Any, stream: bool) -> None:
     assert caught.value.code == "invalid_encrypted_content"
 
 
+async def test_a_thought_may_be_kept_to_itself(gpt: Any) -> None:
+    """
+    Without a summary and without its content, if nobody asks for them.
+    """
+    request = {"model": "simulator", "input": "Hi", "reasoning": {"effort": "low"}}
+    async with gpt.responses.stream(**request) as stream:
+        done = await stream.get_final_response()
+
+    thought, message = done.output
+    assert (thought.type, thought.summary) == ("reasoning", [])
+    assert thought.encrypted_content is None
+    assert message.phase == "final_answer"
+
+
 async def test_a_custom_tool_gets_free_text(gpt: Any) -> None:
     """
     Piece by piece, as everything else.
@@ -422,6 +457,7 @@ async def test_what_was_kept_can_be_gone_on_from(gpt: Any) -> None:
     """
     By the id of the response, or by those of its items.
     """
+    await gpt.responses.create(model="simulator", input="Something else")
     first = await gpt.responses.create(
         model="simulator", input="The weather in Paris?", tools=[TOOL], **{
             **THINKING, "include": [], "store": True,

@@ -46,7 +46,7 @@ def test_extras_of_several_names_are_merged() -> None:
 
 def test_a_number_of_seconds_becomes_deadlines() -> None:
     """As in chat requests."""
-    request = EmbeddingRequest("Hi", deadlines=5)  # type: ignore[arg-type]  # the converter
+    request = EmbeddingRequest("Hi", deadlines=5)
     assert request.deadlines == Deadlines.of(5)
 
 
@@ -75,7 +75,7 @@ def test_what_makes_no_sense_is_refused(
 
 def test_vectors_are_compact() -> None:
     """Four bytes a number, whatever they came as."""
-    response = EmbeddingResponse(vectors=[[0.5, -1], (2.0, 3.0)])  # type: ignore[arg-type]  # the converter
+    response = EmbeddingResponse(vectors=[[0.5, -1], (2.0, 3.0)])
     assert all(isinstance(vector, array) for vector in response.vectors)
     assert [list(vector) for vector in response.vectors] == [[0.5, -1], [2, 3]]
     assert memoryview(response.vectors[0]).nbytes == 8  # type: ignore[arg-type]  # an array
@@ -97,7 +97,9 @@ def test_a_response_does_not_print_its_numbers() -> None:
     assert "0.125" not in repr(response)
 
 
-@pytest.mark.parametrize("again", [copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))])
+@pytest.mark.parametrize(
+    "again", [copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))]
+)
 def test_a_response_can_be_copied(again: Any) -> None:
     """Workers send them home."""
     response = EmbeddingResponse(vectors=([0.1, 0.2],), usage=Usage(input_tokens=2))

@@ -16,10 +16,12 @@ from aichat import (
     ChatStream,
     CitationDelta,
     Client,
+    EmbeddingResponse,
     FinishReason,
     Handler,
     Health,
     Middleware,
+    ModelInfo,
     PartAdded,
     PartEnd,
     Provider,
@@ -30,6 +32,7 @@ from aichat import (
     ResponseStart,
     StreamChunk,
     TextDelta,
+    TokenCount,
     Tool,
     ToolCallDelta,
     ToolCallPart,
@@ -57,6 +60,16 @@ async def completing(client: Client) -> None:
     assert_type(response.tool_calls, tuple[ToolCallPart, ...])
     assert_type(await client.health(), dict[str, Health])
     assert_type(client.request().system("x").temperature(1), RequestBuilder)
+
+
+async def beyond_chat(client: Client) -> None:
+    embedded = await client.embed(["a", "b"], model="p:m", dimensions=3, timeout=30)
+    assert_type(embedded, EmbeddingResponse)
+    assert_type(embedded.vectors[0][0], float)
+    assert_type(await client.count_tokens("Hi", tools=[Tool("f")]), TokenCount)
+    assert_type(await client.list_models("openai"), list[ModelInfo])
+    await client.embed("a", dimension=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.embed("a", input_type="search")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def misspelt(client: Client) -> None:
