@@ -6,7 +6,7 @@ import difflib
 import os
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, Unpack, final
 
 import anyio
@@ -16,7 +16,7 @@ from ._abilities import embedder_for, lister_for
 from ._batches import Batches
 from ._builder import RequestBuilder
 from ._config import ClientConfig
-from ._connect import Directory
+from ._connect import Directory, profile_of
 from ._registry import Registry
 from ._stream import ChatStream
 from .errors import AIChatError, ClosedError, ConfigError, InvalidRequestError
@@ -24,6 +24,7 @@ from .middleware import Middleware, compose
 from .providers import (
     Closable,
     HealthChecker,
+    ModelProfile,
     Provider,
     counter_of,
     estimated_count,
@@ -107,18 +108,23 @@ class Client:
         *,
         middleware: Sequence[Middleware] = (),
         registry: Registry | None = None,
+        profiles: Mapping[str, ModelProfile] = MappingProxyType({}),
         **settings: Any,
     ) -> Client:
         """
         Configure a client from ``AI_PROVIDER``, ``AI_API_KEY`` and the like.
 
         *settings* are fields of `ClientConfig` and win over the environment. Models of
-        other providers work as well if their own key variables are set. Raises
-        `ConfigError`.
+        other providers work as well if their own key variables are set. *profiles* are as
+        in `from_config`. Raises `ConfigError`.
         """
         config = ClientConfig.from_env(environ, **settings)
         return cls.from_config(
-            config, middleware=middleware, registry=registry, environ=environ
+            config,
+            middleware=middleware,
+            registry=registry,
+            profiles=profiles,
+            environ=environ,
         )
 
     @classmethod
@@ -128,10 +134,16 @@ class Client:
         *,
         middleware: Sequence[Middleware] = (),
         registry: Registry | None = None,
+        profiles: Mapping[str, ModelProfile] = MappingProxyType({}),
         environ: Mapping[str, str] = os.environ,
     ) -> Client:
-        """Make a client after *config*. Raises `ConfigError`."""
-        directory = Directory(config, registry or Registry(), environ)
+        """
+        Make a client after *config*.
+
+        *profiles*, by ``"provider:model"``, say what models accept, where aichat cannot
+        know it or is wrong: see `ModelProfile`. Raises `ConfigError`.
+        """
+        directory = Directory(config, registry or Registry(), environ, profiles)
         return cls(directory, model=config.address, middleware=middleware)
 
     @classmethod
@@ -218,6 +230,20 @@ class Client:
         name = self._default_provider if provider is None else provider
         found = self._open_provider(name, "list_models")
         return list(await lister_for(name, found, self._providers).list_models())
+
+    def capabilities(self, model: str | None = None) -> ModelProfile:
+        """
+        Tell what *model* accepts, or the client's own one. Asks nobody and needs no key.
+
+        Raises `InvalidRequestError` for a provider that there is not.
+        """
+        model = model or self._model
+        if not model:
+            raise InvalidRequestError("No model is named: pass 'provider:name'.")
+        name, _, model = self._address(model).partition(":")
+        if isinstance(self._providers, Directory) and name in self._providers:
+            return self._providers.profile_of(name, model)
+        return profile_of(self._provider(name), model)
 
     @property
     def batches(self) -> Batches:

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from attrs import evolve
 
 from ._config import ClientConfig, resolve_base_url, resolve_deadlines, resolve_key
-from ._registry import Registry
+from ._registry import ProviderEntry, Registry
 from .errors import ClosedError, ConfigError
-from .providers import HTTPProvider, Provider, ProviderSpec
+from .providers import (
+    Engine,
+    HTTPProvider,
+    ModelDescriber,
+    ModelProfile,
+    Provider,
+    ProviderSpec,
+)
 from .transport import (
     CircuitBreaker,
+    HTTPRequest,
+    HTTPResponse,
     Limiter,
+    Phase,
     Pool,
     PoolConfig,
     RateLimit,
     RetryPolicy,
+    Send,
     Transport,
 )
 
-__all__ = ["Directory", "connect"]
+__all__ = ["Directory", "connect", "profile_of"]
 
 
 def connect(
@@ -43,13 +55,15 @@ def connect(
         api_key=lambda: resolve_key(config, spec, environ),
         settings=lambda: config.settings_for(spec, environ),
     )
+    engine = spec.engine(found["settings"]) if spec.engine else None
     return HTTPProvider(
         **found,
         spec=spec,
         headers=config.headers,
+        engine=engine,
         transport=Transport(
             name=spec.name,
-            send=pool.send,
+            send=_sending(pool.send, engine),
             retry=RetryPolicy(
                 max_retries=config.max_retries, initial=config.retry_backoff
             ),
@@ -73,6 +87,19 @@ def _all(**resolvers: Callable[[], Any]) -> dict[str, Any]:
     if missing:
         raise ConfigError("\n".join(missing))
     return found
+
+
+def _sending(send: Send, engine: Engine | None) -> Send:
+    """Let *engine* start whatever is needed before each attempt is sent."""
+    if engine is None:
+        return send
+
+    async def start_and_send(
+        request: HTTPRequest, enter: Callable[[Phase], None]
+    ) -> HTTPResponse:
+        return await send(await engine.start(request), enter)
+
+    return start_and_send
 
 
 def _limiter(config: ClientConfig) -> Limiter | None:
@@ -111,9 +138,17 @@ class Directory(Mapping[str, Provider]):
     """
 
     def __init__(
-        self, config: ClientConfig, registry: Registry, environ: Mapping[str, str]
+        self,
+        config: ClientConfig,
+        registry: Registry,
+        environ: Mapping[str, str],
+        profiles: Mapping[str, ModelProfile] = MappingProxyType({}),
     ) -> None:
         self._config = config
+        self._profiles = _by_provider(profiles, config.provider)
+        for name in self._profiles:
+            # Whoever has misspelled one hears of it now.
+            _ = registry[name]
         #: Everyone who could be asked.
         self.registry = registry
         # A copy: what the environment says later is another client's business.
@@ -157,8 +192,45 @@ class Directory(Mapping[str, Provider]):
         self._closed = True
         await self._pool.aclose()
 
+    def profile_of(self, name: str, model: str) -> ModelProfile:
+        """What *model* of the provider *name* accepts. Needs no key, and asks nobody."""
+        entry = self._entry(name)
+        if isinstance(entry, ProviderSpec):
+            return entry.profile_of(model)
+        return profile_of(self[name], model)
+
     def _make(self, config: ClientConfig) -> Provider:
-        entry = self.registry[config.provider]
+        entry = self._entry(config.provider)
         if not isinstance(entry, ProviderSpec):
             return entry(config)
         return connect(config, entry, pool=self._pool, environ=self._environ)
+
+    def _entry(self, name: str) -> ProviderEntry:
+        entry = self.registry[name]
+        profiles = self._profiles.get(name)
+        if not profiles:
+            return entry
+        if not isinstance(entry, ProviderSpec):
+            raise ConfigError(
+                f"The provider {name!r} is no ProviderSpec: it has no use for profiles."
+            )
+        return entry.with_profiles(profiles)
+
+
+def profile_of(provider: Provider, model: str) -> ModelProfile:
+    """What *model* accepts, as far as *provider* can tell."""
+    if isinstance(provider, ModelDescriber):
+        return provider.profile(model)
+    return ModelProfile(model, provider.name, known=False)
+
+
+def _by_provider(
+    profiles: Mapping[str, ModelProfile], default: str
+) -> dict[str, dict[str, ModelProfile]]:
+    found: dict[str, dict[str, ModelProfile]] = {}
+    for address, profile in profiles.items():
+        name, colon, model = address.partition(":")
+        if not colon:
+            name, model = default, address
+        found.setdefault(name, {})[model] = profile
+    return found

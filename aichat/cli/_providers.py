@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from attrs import asdict
+
 from .._registry import ProviderInfo, Registry
+from ..providers import ModelProfile, ProviderSpec
 from ..types import dumps
 from ._console import Console
 from ._table import table
@@ -15,7 +18,7 @@ from ._table import table
 if TYPE_CHECKING:
     from ._parser import Commands
 
-__all__ = ["add", "details", "rows"]
+__all__ = ["add", "details", "model_rows", "rows"]
 
 
 def add(commands: Commands) -> None:
@@ -27,20 +30,32 @@ def add(commands: Commands) -> None:
         "they can do. With a NAME, everything about that one.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument(
+        "--models",
+        action="store_true",
+        help="what its models accept, as far as we know",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
 def _run(args: Namespace, console: Console) -> int:
-    infos = Registry().describe(*args.names)
-    if args.json:
+    registry = Registry()
+    infos = registry.describe(*args.names)
+    width = shutil.get_terminal_size().columns if console.watched else None
+    if args.models:
+        profiles = [profile for info in infos for profile in _profiles(registry, info)]
+        if args.json:
+            console.line(dumps([_profile_as_json(p) for p in profiles]).decode())
+        else:
+            console.line(table(list(model_rows(profiles)), width=width))
+    elif args.json:
         found = [_as_json(info, console.environ) for info in infos]
         console.line(dumps(found).decode())
     elif args.names:
         each = ("\n".join(details(info, console.environ)) for info in infos)
         console.line("\n\n".join(each))
     else:
-        width = shutil.get_terminal_size().columns if console.watched else None
         console.line(table(list(rows(infos, console.environ)), width=width))
     return 0
 
@@ -57,6 +72,26 @@ def rows(
             _keys(info, environ),
             _base_url(info),
             _capabilities(info) if info.error is None else f"unusable: {info.error}",
+        ]
+
+
+def model_rows(profiles: Iterable[ModelProfile]) -> Iterator[list[str]]:
+    """A line for each, below a head."""
+    yield [
+        *("MODEL", "CONTEXT", "OUTPUT", "TAKES", "TOOLS", "JSON", "REASONING"),
+        *("EFFORTS", "SAMPLING"),
+    ]
+    for profile in profiles:
+        yield [
+            f"{profile.provider}:{profile.model}",
+            _tokens(profile.context_tokens),
+            _tokens(profile.max_output_tokens),
+            ",".join(sorted(profile.inputs)),
+            _tools(profile),
+            "schema" if profile.json_schema else "yes" if profile.json else "no",
+            profile.reasoning.replace("_", " "),
+            ",".join(profile.efforts) or "-",
+            profile.sampling.replace("_", " "),
         ]
 
 
@@ -101,6 +136,27 @@ def _as_json(info: ProviderInfo, environ: Mapping[str, str]) -> dict[str, Any]:
         "package": info.package,
         "error": info.error,
     }
+
+
+def _profiles(registry: Registry, info: ProviderInfo) -> Iterator[ModelProfile]:
+    """Of the models that the provider names; others may be as good."""
+    entry = registry[info.name] if info.error is None else None
+    if isinstance(entry, ProviderSpec):
+        yield from map(entry.profile_of, info.models)
+
+
+def _profile_as_json(profile: ModelProfile) -> dict[str, Any]:
+    return {**asdict(profile, recurse=False), "inputs": sorted(profile.inputs)}
+
+
+def _tokens(count: int | None) -> str:
+    return "?" if count is None else f"{count:_}"
+
+
+def _tools(profile: ModelProfile) -> str:
+    if not profile.tools:
+        return "no"
+    return "yes" if profile.forced_tool_choice else "not forced"
 
 
 def _keys(info: ProviderInfo, environ: Mapping[str, str]) -> str:

@@ -5,8 +5,10 @@ from ._base import (
     Auth as Auth,
     Capability as Capability,
     Closable as Closable,
+    Engine as Engine,
     HealthChecker as HealthChecker,
     HTTPProvider as HTTPProvider,
+    ModelDescriber as ModelDescriber,
     Provider as Provider,
     ProviderSpec as ProviderSpec,
     bearer as bearer,
@@ -29,3 +31,4 @@ from ._listing import (
     ModelLister as ModelLister,
     lister_of as lister_of,
 )
+from ._profiles import Modality as Modality, ModelProfile as ModelProfile

@@ -36,6 +36,8 @@ class Claude:
     temperature: float | None = None
     #: Whether temperature and top_p may be sent together.
     mixes_sampling: bool = False
+    #: Whether temperature and top_k may be sent while it thinks.
+    samples_thinking: bool = False
     thinking: Thinking = "adaptive"
     #: Whether it thinks without being asked to.
     thinks: bool = True
@@ -64,7 +66,11 @@ class Claude:
             reasoning = "never"
         elif self.off is None:
             reasoning = "always"
-        sampling: Sampling = "always" if reasoning == "never" else "without_reasoning"
+        sampling: Sampling = "without_reasoning"
+        if self.temperature is None:
+            sampling = "never"
+        elif reasoning == "never" or self.samples_thinking:
+            sampling = "always"
         return ModelProfile(
             name,
             context_tokens=self.context,
@@ -76,7 +82,7 @@ class Claude:
             reasoning=reasoning,
             efforts=self._levels(),
             reasoning_budget=self.thinking in ("budget", "either"),
-            sampling="never" if self.temperature is None else sampling,
+            sampling=sampling,
             prefill=self.prefill,
         )
 
@@ -99,32 +105,34 @@ class Claude:
         if profile.max_output_tokens != ours.max_output_tokens:
             changes["max_tokens"] = profile.max_output_tokens or self.max_tokens
             changes["most_tokens"] = None
-        if profile.sampling != "never" and self.temperature is None:
-            changes["temperature"] = 1
+        if profile.sampling != ours.sampling:
+            changes["temperature"] = self.temperature or 1
+            changes["samples_thinking"] = profile.sampling == "always"
         if profile.reasoning != ours.reasoning:
-            changes |= self._thinking_like(profile)
+            changes["thinks"] = profile.reasoning in ("unless_told", "always")
+            changes["off"] = self.off or "disabled"
+            if profile.reasoning == "always":
+                changes["off"] = None
         if self.efforts:
             more = {e: EVERY[e] for e in profile.efforts if e in EVERY}
             changes["efforts"] = {**self.efforts, **more}
         return evolve(
             self,
+            thinking=self._thinking_like(profile),
             forced_choice=profile.forced_tool_choice,
             structured=profile.json_schema,
             prefill=profile.prefill,
             **changes,
         )
 
-    def _thinking_like(self, profile: ModelProfile) -> dict[str, Any]:
-        thinking = self.thinking
+    def _thinking_like(self, profile: ModelProfile) -> Thinking:
         if profile.reasoning == "never":
-            thinking = "never"
-        elif thinking == "never":
-            thinking = "budget" if profile.reasoning_budget else "adaptive"
-        return {
-            "thinking": thinking,
-            "thinks": profile.reasoning in ("unless_told", "always"),
-            "off": None if profile.reasoning == "always" else self.off or "disabled",
-        }
+            return "never"
+        if self.thinking == "never":
+            return "budget" if profile.reasoning_budget else "adaptive"
+        if self.thinking == "adaptive" and profile.reasoning_budget:
+            return "either"
+        return self.thinking
 
 
 EVERY: Final[Mapping[Effort, str]] = {

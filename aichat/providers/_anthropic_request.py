@@ -117,7 +117,7 @@ class _Encoder:
             _refuse(
                 f"temperature must be 0 to {highest:g} for this model, got {temperature}."
             )
-        elif thinking.asked:
+        elif thinking.asked and not model.samples_thinking:
             why = "not while it thinks"
             refused = {"temperature": temperature, "top_k": top_k}
             if top_p is not None and top_p < _THINKING_TOP_P:

@@ -31,14 +31,18 @@ from ._batching import BatchesAPI, HTTPBatches
 from ._counting import CountingAPI, HTTPTokenCounter
 from ._embedding import EmbeddingsAPI, HTTPEmbedder
 from ._listing import HTTPModelLister, ListingAPI
+from ._narrowing import ProfiledEncoder
+from ._profiles import Modality, ModelProfile
 
 __all__ = [
     "APIKey",
     "Auth",
     "Capability",
     "Closable",
+    "Engine",
     "HTTPProvider",
     "HealthChecker",
+    "ModelDescriber",
     "Provider",
     "ProviderSpec",
     "bearer",
@@ -87,6 +91,32 @@ class Closable(Protocol):
 
     async def aclose(self) -> None:
         """Give it back; harmless when done twice."""
+        ...
+
+
+@runtime_checkable
+class ModelDescriber(Protocol):
+    """A provider that knows what its models accept."""
+
+    def profile(self, model: str, /) -> ModelProfile:
+        """Tell what *model*, a name without a provider, accepts. Asks nobody."""
+        ...
+
+
+class Engine(Protocol):
+    """What has to run before there is somebody to send to: see `ProviderSpec.engine`."""
+
+    async def start(self, request: HTTPRequest, /) -> HTTPRequest:
+        """
+        Start what answers *request*, unless it runs already, and address it to that.
+
+        Awaited for every attempt, which waits for its first byte meanwhile. Raises
+        `AIChatError`.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Stop whatever runs; harmless when done twice."""
         ...
 
 
@@ -152,6 +182,14 @@ _BY_FIELD: Mapping[Capability, str] = {
 }
 
 
+#: What a message may consist of, by the capability that it takes.
+_MODALITIES: Mapping[Modality, Capability] = {
+    Modality.IMAGE: Capability.IMAGES,
+    Modality.AUDIO: Capability.AUDIO,
+    Modality.DOCUMENT: Capability.DOCUMENTS,
+}
+
+
 def _to_capabilities(value: Iterable[Capability]) -> frozenset[Capability]:
     return frozenset(value)
 
@@ -187,6 +225,11 @@ class ProviderSpec:
     prepare: Callable[[HTTPRequest, Mapping[str, str]], HTTPRequest] = _keep
 
     encode_request: Callable[[ChatRequest], HTTPRequest]
+    #: What a model accepts, by its name; ``None``: whatever `capabilities` say. See
+    #: `profile_of`.
+    profile: Callable[[str], ModelProfile] | None = None
+    #: Makes what has to be started before there is somebody to send to, from the settings.
+    engine: Callable[[Mapping[str, str]], Engine] | None = None
     #: Makes the decoder from bytes to events.
     framing: Callable[[], Decoder[bytes, Any]]
     #: Makes the decoder from events to chunks.
@@ -225,6 +268,50 @@ class ProviderSpec:
             capabilities = self.capabilities - {capability} | has
             object.__setattr__(self, "capabilities", capabilities)
 
+    def profile_of(self, model: str) -> ModelProfile:
+        """What *model* accepts, as far as this API lets it."""
+        if self.profile is None:
+            profile = ModelProfile(model, known=False)
+        else:
+            profile = self.profile(model)
+        can = self.capabilities
+        refused = {m for m, needed in _MODALITIES.items() if needed not in can}
+        tools = profile.tools and Capability.TOOLS in can
+        reasons = Capability.REASONING in can
+        return evolve(
+            profile,
+            provider=self.name,
+            inputs=profile.inputs - refused,
+            tools=tools,
+            forced_tool_choice=tools and profile.forced_tool_choice,
+            parallel_tools=tools
+            and profile.parallel_tools
+            and Capability.PARALLEL_TOOLS in can,
+            json=profile.json and Capability.JSON in can,
+            json_schema=profile.json_schema and Capability.JSON_SCHEMA in can,
+            reasoning=profile.reasoning if reasons else "never",
+            efforts=profile.efforts if reasons else (),
+            reasoning_budget=profile.reasoning_budget and reasons,
+            streaming=profile.streaming and Capability.STREAMING in can,
+        )
+
+    def with_profiles(self, profiles: Mapping[str, ModelProfile]) -> ProviderSpec:
+        """
+        Return a spec for which *profiles*, by the names of models, are the truth.
+
+        What a profile denies is left out of requests, or refused, by `on_unsupported`; what
+        it grants is sent. A profile of one model may stand for another.
+        """
+        encoder, described = self.encode_request, self.profile_of
+        if not isinstance(encoder, ProfiledEncoder):
+            plain = encoder
+            encoder = ProfiledEncoder(lambda request, _: plain(request))
+        return evolve(
+            self,
+            encode_request=evolve(encoder, profiles={**encoder.profiles, **profiles}),
+            profile=lambda model: profiles.get(model) or described(model),
+        )
+
     @property
     def dialect(self) -> Dialect:
         """What the transport needs for reading its answers."""
@@ -256,6 +343,8 @@ class HTTPProvider:
     api_key: APIKey | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     settings: Mapping[str, str] = field(factory=dict)
+    #: What the transport starts before it sends.
+    engine: Engine | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -324,9 +413,15 @@ class HTTPProvider:
             raise
         return True
 
+    def profile(self, model: str) -> ModelProfile:
+        """What *model* accepts; see `ModelDescriber.profile`."""
+        return self.spec.profile_of(model)
+
     async def aclose(self) -> None:
         """End the streams under way and refuse new ones. The pool is its owner's."""
         await self.transport.aclose()
+        if self.engine is not None:
+            await self.engine.aclose()
 
     async def _address(self, request: HTTPRequest) -> HTTPRequest:
         request = evolve(

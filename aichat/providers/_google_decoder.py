@@ -144,7 +144,7 @@ class GenerateContentDecoder:
     API has signed.
     """
 
-    _provider: str = field(default=PROVIDER, kw_only=True)
+    _provider: str = field(default=PROVIDER, kw_only=True, alias="provider")
     _new_id: Callable[[], str] = field(default=new_call_id, kw_only=True)
 
     _begun: bool = field(default=False, init=False)

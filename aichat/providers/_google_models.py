@@ -16,8 +16,9 @@ from typing import Final, Literal, TypeAlias
 from attrs import evolve, frozen
 
 from ..types import Effort
+from ._profiles import Modality, ModelProfile, Reasoning
 
-__all__ = ["Gemini", "gemini", "same_family"]
+__all__ = ["Gemini", "gemini", "gemini_profile", "same_family"]
 
 #: How thinking is asked for, if it is at all.
 Thinking: TypeAlias = Literal["never", "budget", "level"]
@@ -34,6 +35,8 @@ class Gemini:
     budget: tuple[int, int] = (0, 0)
     #: Whether a budget of 0 switches thinking off.
     off: bool = False
+    #: Whether it thinks without being asked to.
+    thinks: bool = True
     #: Whether it refuses its own calls without their signatures, while tools are at work.
     wants_signatures: bool = True
     #: Whether it has a place for instructions beside the conversation.
@@ -46,8 +49,69 @@ class Gemini:
     validates: bool = True
     #: Whether it fetches what is behind a URL.
     fetches: bool = True
+    #: Tokens that fit, those of the answer included; and those of an answer.
+    context: int | None = 1_048_576
+    max_output: int | None = 65_536
+    #: Whether it has tools, and whether it can be kept to a JSON Schema.
+    tools: bool = True
+    structured: bool = True
+    #: What it takes; all of them see.
+    inputs: frozenset[Modality] = frozenset(Modality)
+
+    def profile(self, name: str) -> ModelProfile:
+        """The same from outside, of the model *name*."""
+        reasoning: Reasoning = "unless_told" if self.thinks else "if_asked"
+        efforts: tuple[Effort, ...] = self.levels
+        match self.thinking:
+            case "never":
+                reasoning, efforts = "never", ()
+            case "budget":
+                # Each becomes a budget, and the last one all that it takes.
+                more = self.budget[1] > _2_5.budget[1]
+                efforts = (*_EVERY_LEVEL, Effort.MAX) if more else _EVERY_LEVEL
+            case "level":
+                pass
+        if self.thinking != "never" and not self.off:
+            reasoning = "always"
+        elif self.thinking != "never":
+            efforts = (Effort.NONE, *efforts)
+        return ModelProfile(
+            name,
+            context_tokens=self.context,
+            max_output_tokens=self.max_output,
+            inputs=self.inputs,
+            tools=self.tools,
+            forced_tool_choice=self.tools,
+            parallel_tools=self.tools,
+            json_schema=self.structured,
+            reasoning=reasoning,
+            efforts=efforts,
+            reasoning_budget=self.thinking == "budget",
+        )
+
+    def like(self, profile: ModelProfile) -> Gemini:
+        """This model, as far as *profile* grants it more."""
+        thinking = self.thinking
+        levels = tuple(effort for effort in profile.efforts if effort in _EVERY_LEVEL)
+        if profile.reasoning == "never":
+            thinking = "never"
+        elif thinking == "never":
+            thinking = "budget" if profile.reasoning_budget else "level"
+        return evolve(
+            self,
+            thinking=thinking,
+            levels=levels if thinking == "level" and levels else self.levels,
+            budget=self.budget if self.budget[1] else _2_5.budget,
+            off=self.off
+            if profile.reasoning == "never"
+            else profile.reasoning != "always",
+            thinks=self.thinks
+            if profile.reasoning == "never"
+            else profile.reasoning != "if_asked",
+        )
 
 
+_SEES: Final = frozenset({Modality.TEXT, Modality.IMAGE})
 _EVERY_LEVEL: Final = (Effort.MINIMAL, Effort.LOW, Effort.MEDIUM, Effort.HIGH)
 
 _NEWEST = Gemini()
@@ -61,13 +125,30 @@ _2_5 = Gemini(
     media_results=False,
     formats_with_tools=False,
 )
-_2_0 = evolve(_2_5, thinking="never", validates=False, fetches=False)
-_GEMMA = evolve(_2_0, instructions=False)
-_SPEAKS = evolve(_2_5, thinking="never")
-_PAINTS = evolve(_SPEAKS, instructions=False)
+_2_0 = evolve(
+    _2_5,
+    thinking="never",
+    validates=False,
+    fetches=False,
+    max_output=8_192,
+    structured=False,
+)
+_1 = evolve(_2_0, context=None)
+_GEMMA = evolve(_1, instructions=False, tools=False, inputs=_SEES, max_output=None)
+_SPEAKS = evolve(
+    _2_5,
+    thinking="never",
+    context=None,
+    max_output=None,
+    tools=False,
+    structured=False,
+    inputs=frozenset({Modality.TEXT}),
+)
+_PAINTS = evolve(_SPEAKS, instructions=False, inputs=_SEES)
 
 _GEMINIS: Final[Mapping[str, Gemini]] = {
     "": _NEWEST,
+    "gemini-4": _NEWEST,
     "gemini-3": _3,
     "gemini-3-pro": _3_PRO,
     "gemini-3-pro-image": evolve(_3_PRO, instructions=False),
@@ -80,28 +161,41 @@ _GEMINIS: Final[Mapping[str, Gemini]] = {
     "gemini-3.8": _NEWEST,
     "gemini-flash-lite-latest": _3,
     "gemini-2.5": _2_5,
-    "gemini-2.5-flash-lite": evolve(_2_5, budget=(512, 24_576)),
+    "gemini-2.5-flash-lite": evolve(_2_5, budget=(512, 24_576), thinks=False),
     "gemini-2.5-pro": evolve(_2_5, budget=(128, 32_768), off=False),
     "gemini-2.5-flash-image": _PAINTS,
     "gemini-2.5-flash-preview-tts": _SPEAKS,
     "gemini-2.5-pro-preview-tts": _SPEAKS,
     "gemini-2.0": _2_0,
     "gemini-2.0-flash-preview-image": evolve(_2_0, instructions=False),
-    "gemini-1": _2_0,
+    "gemini-1": _1,
     "gemma": _GEMMA,
-    "gemma-4": evolve(_GEMMA, instructions=True),
+    "gemma-4": evolve(_GEMMA, instructions=True, tools=True),
 }
 
 
-def gemini(model: str) -> Gemini:
+def gemini(model: str, profile: ModelProfile | None = None) -> Gemini:
     """
     Look up what *model* accepts, with or without the path that leads to it.
+
+    With a *profile* it is what that makes of it.
 
     >>> gemini("models/gemini-2.5-pro-preview-06-05").budget
     (128, 32768)
     """
-    name = _bare(model)
-    return _GEMINIS[max(filter(name.startswith, _GEMINIS), key=len)]
+    if profile is not None:
+        return gemini(profile.model).like(profile)
+    return _GEMINIS[_row(model)]
+
+
+def gemini_profile(model: str) -> ModelProfile:
+    """What *model* accepts, from outside."""
+    row = _row(model)
+    return evolve(_GEMINIS[row].profile(model), known=bool(row))
+
+
+def _row(model: str) -> str:
+    return max(filter(_bare(model).startswith, _GEMINIS), key=len)
 
 
 def same_family(signer: str | None, asked: str) -> bool:

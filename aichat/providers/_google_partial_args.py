@@ -88,14 +88,16 @@ def _reach(holder: Any, step: str | int, value: Any, *, replace: bool = False) -
         case dict(), str():
             if replace or step not in holder:
                 holder[step] = value
+            return holder[step]
         case list(), int() if step < len(holder):
             if replace:
                 holder[step] = value
+            return holder[step]
         case list(), int() if step == len(holder):
             holder.append(value)
+            return value
         case _:
             raise _wrong("a jsonPath does not fit those before it")
-    return holder[step]
 
 
 def _steps(path: str) -> list[str | int]:

@@ -18,6 +18,7 @@ from ._google_contents import Conversation
 from ._google_decoder import PROVIDER
 from ._google_models import Gemini, gemini
 from ._google_schema import understood
+from ._profiles import ModelProfile
 from ._unsupported import Unsupported
 
 __all__ = ["encode_request"]
@@ -36,7 +37,12 @@ _TIERS: Final = ("flex", "standard", "priority")
 _CACHED: Final = ("systemInstruction", "tools", "toolConfig")
 
 
-def encode_request(request: ChatRequest, *, provider: str = PROVIDER) -> HTTPRequest:
+def encode_request(
+    request: ChatRequest,
+    profile: ModelProfile | None = None,
+    *,
+    provider: str = PROVIDER,
+) -> HTTPRequest:
     """
     Say *request* in Gemini's words.
 
@@ -44,13 +50,15 @@ def encode_request(request: ChatRequest, *, provider: str = PROVIDER) -> HTTPReq
     both is merged, so ``{"generationConfig": {"mediaResolution": …}}`` leaves the rest of it
     alone. Its ``tools`` are added to ours. With a ``cachedContent`` go neither system
     messages nor tools: it holds them. Vertex AI takes ``provider_options["vertex"]`` too.
+    *profile* is what the user says of the model.
     """
-    return _Encoder(request, provider).encode()
+    return _Encoder(request, profile, provider).encode()
 
 
 @define
 class _Encoder:
     _request: ChatRequest
+    _profile: ModelProfile | None
     _provider: str
     _model: Gemini = field(init=False)
     _unsupported: Unsupported = field(init=False)
@@ -59,7 +67,7 @@ class _Encoder:
         name = self._request.model_name
         if not name:
             _refuse("There is no model: it is part of Google's URLs.")
-        self._model = gemini(name)
+        self._model = gemini(name, self._profile)
         self._unsupported = Unsupported(self._request, f"Google's {name}")
 
     def encode(self) -> HTTPRequest:

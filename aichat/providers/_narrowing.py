@@ -86,15 +86,16 @@ _DRAWING: Final[Mapping[str, Any]] = {
 def _drawing(
     request: ChatRequest, profile: ModelProfile, unsupported: Unsupported
 ) -> dict[str, Any]:
+    effort = request.reasoning_effort
+    if effort is None and request.reasoning_budget:
+        effort = Effort.MEDIUM
     match profile.sampling:
         case "always":
             return {}
-        case "never":
-            why = ""
-        case "without_reasoning":
-            if not profile.reasons_at(request.reasoning_effort):
-                return {}
-            why = "not while it reasons"
+        case "without_reasoning" if not profile.reasons_at(effort):
+            return {}
+        case sampling:
+            why = "" if sampling == "never" else "not while it reasons"
     for option in _DRAWING:
         unsupported.sampling(option, getattr(request, option), why)
     return dict(_DRAWING)

@@ -17,6 +17,7 @@ from ..types import ChatRequest, Effort, Tool
 from ._ollama_messages import Conversation
 from ._ollama_models import Thinker, thinker
 from ._ollama_schema import without_references
+from ._profiles import ModelProfile
 from ._unsupported import Unsupported
 
 __all__ = ["encode_request"]
@@ -30,7 +31,9 @@ _OPTIONS: Final = frozenset({
 })  # fmt: skip
 
 
-def encode_request(request: ChatRequest) -> HTTPRequest:
+def encode_request(
+    request: ChatRequest, profile: ModelProfile | None = None
+) -> HTTPRequest:
     """
     Say *request* in Ollama's words.
 
@@ -38,14 +41,16 @@ def encode_request(request: ChatRequest) -> HTTPRequest:
 
     ``provider_options["ollama"]`` goes over the rest. Its ``options`` are merged with ours,
     and what is one of them may also stand outside of them, as in ``{"num_ctx": 16384}``;
-    its ``tools`` are added to ours; ``None`` takes a field out.
+    its ``tools`` are added to ours; ``None`` takes a field out. *profile* is what the user
+    says of the model.
     """
-    return _Encoder(request).encode()
+    return _Encoder(request, profile).encode()
 
 
 @define
 class _Encoder:
     _request: ChatRequest
+    _profile: ModelProfile | None
     _thinker: Thinker = field(init=False)
     _unsupported: Unsupported = field(init=False)
 
@@ -53,7 +58,7 @@ class _Encoder:
         name = self._request.model_name
         if not name:
             _refuse("There is no model. Name one that is installed: `ollama list`.")
-        self._thinker = thinker(name)
+        self._thinker = thinker(name, self._profile)
         self._unsupported = Unsupported(self._request, f"Ollama's {name}")
 
     def encode(self) -> HTTPRequest:

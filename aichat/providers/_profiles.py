@@ -8,31 +8,16 @@ user knows better goes the other way, by `_narrowing`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from ..transport import HTTPRequest
-from ..types import (
-    AudioPart,
-    ChatRequest,
-    DocumentPart,
-    Effort,
-    ImagePart,
-)
+from ..types import Effort
 from ._efforts import to_efforts
-from ._unsupported import Unsupported
 
-__all__ = [
-    "Modality",
-    "ModelProfile",
-    "ProfiledEncoder",
-    "Reasoning",
-    "Sampling",
-    "narrowed",
-]
+__all__ = ["Modality", "ModelProfile", "Reasoning", "Sampling"]
 
 #: Whether a model reasons if nobody says how much.
 Reasoning: TypeAlias = Literal["never", "if_asked", "unless_told", "always"]

@@ -19,9 +19,11 @@ from ..transport import HTTPRequest, SSEDecoder
 from ._anthropic_batches import ANTHROPIC_BATCHES
 from ._anthropic_decoder import ERROR_CODES, MessagesDecoder
 from ._anthropic_listing import LISTING
+from ._anthropic_models import claude_profile
 from ._anthropic_request import encode_request
 from ._base import Capability, ProviderSpec, header
 from ._counting import counting_at
+from ._narrowing import ProfiledEncoder
 
 __all__ = ["SPEC", "MessagesDecoder", "encode_request"]
 
@@ -55,7 +57,8 @@ SPEC: Final = ProviderSpec(
     # imitate the API do not know it.
     settings={"version": "2023-06-01"},
     prepare=prepare,
-    encode_request=encode_request,
+    encode_request=ProfiledEncoder(encode_request),
+    profile=claude_profile,
     framing=SSEDecoder,
     decoder=MessagesDecoder,
     error_codes=ERROR_CODES,

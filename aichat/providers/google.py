@@ -26,7 +26,9 @@ from ._google_decoder import ERROR_CODES, GenerateContentDecoder
 from ._google_embeddings import EMBEDDINGS, VERTEX_EMBEDDINGS
 from ._google_framing import GoogleEvents
 from ._google_listing import LISTING
+from ._google_models import gemini_profile
 from ._google_request import encode_request
+from ._narrowing import ProfiledEncoder
 
 __all__ = ["SPEC", "VERTEX", "GenerateContentDecoder", "GoogleEvents", "encode_request"]
 
@@ -99,7 +101,8 @@ SPEC: Final = ProviderSpec(
     # v1 knows fewer models: no previews, no aliases.
     settings={"api_version": "v1beta"},
     prepare=prepare,
-    encode_request=encode_request,
+    encode_request=ProfiledEncoder(encode_request),
+    profile=gemini_profile,
     framing=GoogleEvents,
     decoder=GenerateContentDecoder,
     error_codes=ERROR_CODES,
@@ -155,7 +158,7 @@ VERTEX: Final = evolve(
     auth=vertex_auth,
     settings={"project": None, "location": "global", "api_version": "v1"},
     prepare=prepare_vertex,
-    encode_request=partial(encode_request, provider="vertex"),
+    encode_request=ProfiledEncoder(partial(encode_request, provider="vertex")),
     decoder=partial(GenerateContentDecoder, provider="vertex"),
     # The models are listed in no project; this asks for what is in ours.
     health_check=HTTPRequest("/cachedContents", method="GET", query=_ONE),

@@ -17,10 +17,12 @@ from attrs import evolve
 from ..transport import HTTPRequest, NDJSONDecoder
 from ..types import DEFAULT_DEADLINES
 from ._base import Capability, ProviderSpec
+from ._narrowing import ProfiledEncoder
 from ._ollama_address import DEFAULT, base_url_of
 from ._ollama_decoder import OllamaDecoder
 from ._ollama_embeddings import EMBEDDINGS
 from ._ollama_listing import LISTING
+from ._ollama_models import ollama_profile
 from ._ollama_request import encode_request
 from ._ollama_settings import SETTINGS, configured
 
@@ -55,7 +57,8 @@ SPEC: Final = ProviderSpec(
     requires_key=False,
     settings=SETTINGS,
     prepare=prepare,
-    encode_request=encode_request,
+    encode_request=ProfiledEncoder(encode_request),
+    profile=ollama_profile,
     framing=NDJSONDecoder,
     decoder=OllamaDecoder,
     # The first byte waits until the model is loaded, and for those who came before. A tool

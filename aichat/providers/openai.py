@@ -21,9 +21,10 @@ from ._base import Auth, Capability, ProviderSpec, bearer, settings_as_headers
 from ._batching import BatchesAPI
 from ._counting import CountingAPI, counting_at
 from ._listing import ListingAPI
+from ._narrowing import ProfiledEncoder
 from ._openai_batches import OPENAI_BATCHES
 from ._openai_embeddings import OPENAI_EMBEDDINGS, EmbeddingQuirks, embeddings_api
-from ._openai_models import OPENAI_MODELS
+from ._openai_models import OPENAI_MODELS, openai_profile
 from ._openai_models_list import LISTING
 from ._responses_decoder import ResponsesDecoder
 from ._responses_request import encode_request
@@ -97,7 +98,10 @@ def responses_spec(
         auth=auth,
         settings=settings or {},
         prepare=prepare or settings_as_headers({}),
-        encode_request=partial(encode_request, provider=name, title=title),
+        encode_request=ProfiledEncoder(
+            partial(encode_request, provider=name, title=title)
+        ),
+        profile=openai_profile,
         framing=SSEDecoder,
         decoder=partial(ResponsesDecoder, provider=name, error_codes=error_codes),
         error_codes=error_codes,

@@ -18,7 +18,9 @@ from ..transport import HTTPRequest, SSEDecoder
 from ..types import DEFAULT_DEADLINES, Deadlines
 from ._base import Auth, Capability, ProviderSpec, bearer, settings_as_headers
 from ._batching import BatchesAPI
+from ._compatible_models import chat_profile
 from ._listing import ListingAPI
+from ._narrowing import ProfiledEncoder
 from ._openai_batches import OPENAI_BATCHES
 from ._openai_chat_decoder import ChatCompletionsDecoder
 from ._openai_chat_quirks import Quirks
@@ -28,7 +30,6 @@ from ._openai_models import OPENAI_MODELS
 from ._openai_models_list import LISTING
 
 __all__ = [
-    "OPENAI",
     "SPEC",
     "ChatCompletionsDecoder",
     "EmbeddingQuirks",
@@ -95,9 +96,10 @@ def chat_spec(
         auth=auth,
         settings=dict.fromkeys(setting_headers, ""),
         prepare=settings_as_headers(setting_headers),
-        encode_request=partial(
-            encode_request, provider=name, title=title, quirks=quirks
+        encode_request=ProfiledEncoder(
+            partial(encode_request, provider=name, title=title, quirks=quirks)
         ),
+        profile=partial(chat_profile, provider=name, quirks=quirks),
         framing=SSEDecoder,
         decoder=partial(
             ChatCompletionsDecoder,
@@ -158,5 +160,3 @@ _openai = partial(
 
 #: OpenAI itself, at its older API.
 SPEC = _openai(name="openai-chat", title="OpenAI (Chat Completions)")
-# Until the Responses API has its own file.
-OPENAI = _openai(name="openai", title="OpenAI")

@@ -116,7 +116,7 @@ def _parsed(
     lines: list[bytes], url: str
 ) -> tuple[list[Mapping[str, Any]], list[dict[str, Any]]]:
     """The requests, and what is wrong with them."""
-    requests: list[Mapping[str, Any]] = []
+    requests: list[Any] = []
     errors: list[dict[str, Any]] = []
     seen: set[str] = set()
     for number, line in enumerate(lines, 1):

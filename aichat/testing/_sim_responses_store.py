@@ -6,7 +6,7 @@ A later request may go on from one, or refer to an item by its id alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from attrs import define, evolve, field
@@ -82,7 +82,7 @@ def _resolved(visit: Visit) -> Visit:
     return evolve(visit, body={**body, "input": items})
 
 
-def _completed(kept: _Kept, items: list[Item]) -> Iterator[Item]:
+def _completed(kept: _Kept, items: Iterable[Item]) -> Iterator[Item]:
     """The items, with those in full that are nothing but an id."""
     for item in items:
         match item:

@@ -95,6 +95,8 @@ def _served(simulator: Simulator) -> Iterator[Served]:
                 "AI_API_KEY": "sk-right-and-secret",
                 "AI_MODEL": "simulated",
                 "AI_MAX_RETRIES": "0",
+                # On loopback nothing takes so long: it says which phase did.
+                "AI_TIMEOUT": "20s",
             },
             loop,
         )

@@ -315,7 +315,7 @@ def test_overloaded_before_the_first_word() -> None:
 def test_filtered_in_the_middle() -> None:
     """The filter says so in words only, after output (S5)."""
     framing, decoder, so_far = SSEDecoder(), MessagesDecoder(), Accumulator()
-    with pytest.raises(ContentFilteredError):  # noqa: PT012 -- what came before counts
+    with pytest.raises(ContentFilteredError):
         for item in framing.decode(recording("error_midway")):
             for chunk in decoder.decode(item):
                 so_far.add(chunk)

@@ -10,6 +10,7 @@ import pytest
 
 from aichat.errors import QuotaExceededError, RateLimitError
 from aichat.providers import Capability, ProviderSpec
+from aichat.providers._narrowing import ProfiledEncoder
 from aichat.providers.compatible import ROWS, SPECS
 from aichat.providers.openai_chat import SPEC, ChatCompletionsDecoder, Quirks
 from aichat.types import ChatRequest, ImagePart, Tool, fold, system, user
@@ -21,8 +22,9 @@ OPTIONS = {field.name for field in attrs.fields(ChatRequest)}
 
 
 def quirks(spec: ProviderSpec) -> Quirks:
-    assert isinstance(spec.encode_request, partial)
-    found: Quirks = spec.encode_request.keywords["quirks"]
+    assert isinstance(spec.encode_request, ProfiledEncoder)
+    assert isinstance(spec.encode_request.encode, partial)
+    found: Quirks = spec.encode_request.encode.keywords["quirks"]
     return found
 
 

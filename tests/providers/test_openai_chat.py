@@ -8,7 +8,6 @@ from aichat.errors import BadRequestError
 from aichat.providers import Capability
 from aichat.providers._openai_models import OPENAI_MODELS, openai_model
 from aichat.providers.openai_chat import (
-    OPENAI,
     SPEC,
     ChatCompletionsDecoder,
     Quirks,
@@ -18,19 +17,18 @@ from aichat.transport import HTTPRequest, SSEDecoder
 from aichat.types import ChatRequest
 
 
-def test_the_specs_of_openai() -> None:
+def test_the_spec_of_openai() -> None:
     """
-    Two names for one API, for now.
+    Its older API has a name of its own: ``openai`` is the Responses API.
     """
-    assert (SPEC.name, OPENAI.name) == ("openai-chat", "openai")
-    for spec in (SPEC, OPENAI):
-        assert spec.base_url == "https://api.openai.com/v1"
-        assert spec.base_url_env == ("OPENAI_BASE_URL",)
-        assert spec.api_key_env == ("OPENAI_API_KEY",)
-        assert spec.requires_key
-        assert spec.health_check == HTTPRequest("/models", method="GET")
-        assert isinstance(spec.framing(), SSEDecoder)
-        assert spec.models[0] == "gpt-6-sol"
+    assert SPEC.name == "openai-chat"
+    assert SPEC.base_url == "https://api.openai.com/v1"
+    assert SPEC.base_url_env == ("OPENAI_BASE_URL",)
+    assert SPEC.api_key_env == ("OPENAI_API_KEY",)
+    assert SPEC.requires_key
+    assert SPEC.health_check == HTTPRequest("/models", method="GET")
+    assert isinstance(SPEC.framing(), SSEDecoder)
+    assert SPEC.models[0] == "gpt-6-sol"
 
 
 def test_its_settings_are_headers() -> None:

@@ -9,7 +9,7 @@ import pytest
 from aichat.errors import InvalidRequestError
 from aichat.providers import ProviderSpec
 from aichat.providers.compatible import SPECS
-from aichat.providers.openai_chat import OPENAI, SPEC, Quirks, chat_spec
+from aichat.providers.openai_chat import SPEC, Quirks, chat_spec
 from aichat.transport import HTTPRequest
 from aichat.types import (
     AudioPart,
@@ -642,10 +642,13 @@ def test_extras_of_stream_options() -> None:
 
 def test_extras_under_the_name_that_was_asked_for() -> None:
     """
-    openai is another name of the same provider for now.
+    Another spec of the dialect has extras of its own, and those of the dialect.
     """
-    body = encode(spec=OPENAI, provider_options={"openai": {"x": 1}}).body
-    assert body["x"] == 1
+    given = {"acme": {"x": 1}, "openai-chat": {"y": 2}, "other": {"z": 3}}
+    spec = chat_spec(name="acme", title="Acme")
+    body = encode(spec=spec, provider_options=given).body
+    assert (body["x"], body["y"]) == (1, 2)
+    assert "z" not in body
 
 
 def test_other_names_of_options() -> None:
