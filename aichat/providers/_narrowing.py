@@ -201,5 +201,5 @@ def _check_messages(request: ChatRequest, profile: ModelProfile) -> None:
         raise InvalidRequestError(
             f"{request.model_name} does not take {refused}, by its profile.",
             operation="chat",
-            model=request.model or None,
+            model=request.model_name or None,
         )

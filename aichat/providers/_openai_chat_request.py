@@ -227,7 +227,7 @@ class _Encoding:
                 f"{self.request.model_name} cannot call functions while it reasons, over "
                 f"Chat Completions: {cure}.",
                 operation="chat",
-                model=self.request.model or None,
+                model=self.request.model_name or None,
             )
 
     def _tools(self) -> dict[str, Any]:
@@ -320,7 +320,7 @@ class _Encoding:
                 "response_format='json' needs the word JSON in one of the messages: "
                 "OpenAI insists.",
                 operation="chat",
-                model=self.request.model or None,
+                model=self.request.model_name or None,
             )
 
     def _effort(self) -> dict[str, Any]:

@@ -141,7 +141,7 @@ class _Encoding:
                 "response_format='json' needs the word JSON in one of the messages: "
                 "OpenAI insists.",
                 operation="chat",
-                model=request.model or None,
+                model=request.model_name or None,
             )
         marked = marks and any(
             getattr(part, "cache", None) is not None
@@ -171,7 +171,7 @@ class _Encoding:
                 f"max_tokens={limit} is too little: the Responses API wants "
                 f"{_LEAST_TOKENS} at least.",
                 operation="chat",
-                model=request.model or None,
+                model=request.model_name or None,
             )
         body: dict[str, Any] = {}
         for option, name in _PLAIN.items():

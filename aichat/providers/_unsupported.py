@@ -56,7 +56,7 @@ class Unsupported:
                 f"{message}. Leave it out, or pass on_unsupported='warn' to have it "
                 "left out for you.",
                 operation="chat" if isinstance(self._request, ChatRequest) else "embed",
-                model=self._request.model or None,
+                model=self._request.model_name or None,
             )
         if policy == "warn":
             self._warnings.append(f"{message}; it was left out.")

@@ -22,7 +22,7 @@ from ..types import DEFAULT_DEADLINES, Effort
 from ._base import Capability, ProviderSpec
 from .openai_chat import EmbeddingQuirks, Quirks, chat_spec
 
-__all__ = ["ROWS", "SPECS"]
+__all__ = ["LLAMA_CPP", "ROWS", "SPECS"]
 
 # What only OpenAI keeps or counts.
 _BOOKS = "store metadata service_tier verbosity"
@@ -30,6 +30,13 @@ _BOOKS = "store metadata service_tier verbosity"
 _PATIENT = evolve(DEFAULT_DEADLINES, first_byte=600)
 # Those whose reasoning can only be switched on and off.
 _ON_OFF = (Effort.NONE, Effort.MEDIUM)
+
+LLAMA_CPP = Quirks(
+    refuses=f"user cache_key {_BOOKS}",
+    documents=False,
+    prefill={},
+    replay="reasoning_content",
+)
 
 ROWS: tuple[ProviderSpec, ...] = (
     chat_spec(
@@ -379,12 +386,7 @@ ROWS: tuple[ProviderSpec, ...] = (
         base_url_env=("LLAMACPP_BASE_URL",),
         api_key_env=("LLAMACPP_API_KEY",),
         requires_key=False,
-        quirks=Quirks(
-            refuses=f"user cache_key {_BOOKS}",
-            documents=False,
-            prefill={},
-            replay="reasoning_content",
-        ),
+        quirks=LLAMA_CPP,
         deadlines=_PATIENT,
         embeddings=EmbeddingQuirks(),
         adds={Capability.IMAGES, Capability.AUDIO},

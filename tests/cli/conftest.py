@@ -118,3 +118,16 @@ def serve() -> Iterator[Callable[..., Served]]:
             return stack.enter_context(_served(simulator or Simulator()))
 
         yield start
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_counts() -> Iterator[None]:
+    """
+    Let SIGINT do what it does at a keyboard.
+
+    A shell that starts the tests in the background has it ignored, and whoever inherits
+    that never hears of it.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

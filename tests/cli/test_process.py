@@ -32,6 +32,7 @@ def started(*argv: str, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    # A handler of Python's is not inherited: the child has SIGINT as a program should.
     with process:
         try:
             yield process

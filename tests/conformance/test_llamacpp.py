@@ -258,3 +258,43 @@ async def test_it_keeps_to_the_contract(client: Client) -> None:
     request = ChatRequest("Hi", f"{name}:{MODEL}", max_tokens=20, temperature=0)
     response = await check_provider(provider, request)
     assert response.finish_reason is FinishReason.LENGTH
+
+
+@pytest_asyncio.fixture
+async def responses(llama: str) -> AsyncGenerator[Client, None]:
+    """
+    The same server in a fourth dialect, OpenAI's Responses.
+
+    It has fewer words there: an answer that ran into its limit is ``completed`` as well.
+    """
+    config = ClientConfig(
+        provider="openai",
+        model=MODEL,
+        base_url=f"{llama}/v1",
+        api_key="none",
+        max_retries=2,
+        retry_backoff=0.01,
+    )
+    async with Client.from_config(config, environ={}) as client:
+        yield client
+
+
+async def test_the_responses_dialect(responses: Client) -> None:
+    """
+    Streamed and whole agree, and twenty answers at once are twenty answers.
+    """
+    # S1, S2
+    options: dict[str, Any] = {
+        "max_tokens": 16,
+        "temperature": 0,
+        "on_unsupported": "ignore",
+    }
+    streamed = await _read(responses, "Hi", **options)
+    whole = await responses.complete("Hi", **options)
+    assert streamed.text == whole.text != ""
+    assert streamed.finish_reason is FinishReason.STOP
+    _plausible(whole, most=16)
+    many = await asyncio.gather(
+        *(_read(responses, f"Hi {n}", **options) for n in range(20))
+    )
+    assert all(response.text for response in many)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -387,7 +388,19 @@ def test_whole_numbers_of_any_size(digits: int) -> None:
     assert json.loads(chunk.arguments) == {"a": number}
 
 
-@pytest.mark.parametrize("depth", [1010, 1500])
+@pytest.mark.parametrize(
+    "depth",
+    [
+        pytest.param(
+            1010,
+            marks=pytest.mark.skipif(
+                sys.version_info >= (3, 12),
+                reason="the exact reader of later Pythons goes deeper than the fast one",
+            ),
+        ),
+        1500,
+    ],
+)
 def test_arguments_without_a_bottom(depth: int) -> None:
     """They are a typed error, whichever reader gives up on them (I2)."""
     deep = b"[" * depth + b"]" * depth
