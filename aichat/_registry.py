@@ -38,6 +38,7 @@ BUILT_IN: Final[Mapping[str, str]] = MappingProxyType({
     "azure": "aichat.providers.azure:SPEC",
     "azure-responses": "aichat.providers.azure:RESPONSES",
     "google": "aichat.providers.google:SPEC",
+    "local": "aichat.providers.local:SPEC",
     "ollama": "aichat.providers.ollama:SPEC",
     "openai": "aichat.providers.openai:SPEC",
     "openai-chat": "aichat.providers.openai_chat:SPEC",

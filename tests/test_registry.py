@@ -388,8 +388,8 @@ def test_a_description_says_what_to_set() -> None:
 
 def test_a_local_provider_requires_nothing() -> None:
     registry = nothing_installed()
-    registry.register(spec("local", base_url="http://localhost:1", requires_key=False))
-    (info,) = registry.describe("local")
+    registry.register(spec("home", base_url="http://localhost:1", requires_key=False))
+    (info,) = registry.describe("home")
     assert info.required_settings == ()
     assert info.optional_settings == {"base_url": "http://localhost:1"}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from attrs import evolve, frozen
 
@@ -62,18 +62,15 @@ class Gemini:
         """The same from outside, of the model *name*."""
         reasoning: Reasoning = "unless_told" if self.thinks else "if_asked"
         efforts: tuple[Effort, ...] = self.levels
-        match self.thinking:
-            case "never":
-                reasoning, efforts = "never", ()
-            case "budget":
-                # Each becomes a budget, and the last one all that it takes.
-                more = self.budget[1] > _2_5.budget[1]
-                efforts = (*_EVERY_LEVEL, Effort.MAX) if more else _EVERY_LEVEL
-            case "level":
-                pass
-        if self.thinking != "never" and not self.off:
+        if self.thinking == "budget":
+            # Each becomes a budget, and the last one all that it takes.
+            more = self.budget[1] > _2_5.budget[1]
+            efforts = (*_EVERY_LEVEL, Effort.MAX) if more else _EVERY_LEVEL
+        if self.thinking == "never":
+            reasoning, efforts = "never", ()
+        elif not self.off:
             reasoning = "always"
-        elif self.thinking != "never":
+        else:
             efforts = (Effort.NONE, *efforts)
         return ModelProfile(
             name,
@@ -97,18 +94,13 @@ class Gemini:
             thinking = "never"
         elif thinking == "never":
             thinking = "budget" if profile.reasoning_budget else "level"
-        return evolve(
-            self,
-            thinking=thinking,
-            levels=levels if thinking == "level" and levels else self.levels,
-            budget=self.budget if self.budget[1] else _2_5.budget,
-            off=self.off
-            if profile.reasoning == "never"
-            else profile.reasoning != "always",
-            thinks=self.thinks
-            if profile.reasoning == "never"
-            else profile.reasoning != "if_asked",
-        )
+        changes: dict[str, Any] = {}
+        if thinking == "level" and levels:
+            changes["levels"] = levels
+        if thinking != "never":
+            changes["off"] = profile.reasoning != "always"
+            changes["thinks"] = profile.reasoning != "if_asked"
+        return evolve(self, thinking=thinking, **changes)
 
 
 _SEES: Final = frozenset({Modality.TEXT, Modality.IMAGE})

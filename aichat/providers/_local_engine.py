@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from copy import copy
@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final, final
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from ..errors import AIChatError, ClosedError, ConfigError, ProviderUnavailableError
 from ..transport import HTTPRequest
@@ -44,20 +44,38 @@ SETTINGS: Final[Mapping[str, str]] = {
     "n_gpu_layers": "",
 }
 
-_SCRIPT: Final = Path(__file__).with_name("_local_server.py")
+#: -P: the folder of the script has modules that are called like others.
+_COMMAND: Final = (
+    *(sys.executable, "-P"),
+    str(Path(__file__).with_name("_local_server.py")),
+)
+_PACKAGE: Final = "xllamacpp"
 _MAGIC: Final = b"GGUF"
 #: Seconds that a server has for stopping, before it is ended.
-_STOPS_WITHIN: Final = 5.0
+_PATIENCE: Final = 5.0
 #: A line of llama.cpp's log that tells of an error.
 _ERROR_LINE: Final = re.compile(rb"^[\d.]+ E (.+)$", re.MULTILINE)
 
 
 @final
 class LocalEngine:
-    """Starts a server for each model that is asked for; an `Engine`."""
+    """
+    Starts a server for each model that is asked for; an `Engine`.
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
+    What follows the settings is for tests: what to run, the package that it needs, and how
+    many seconds it has for stopping before it is ended.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        *,
+        command: Sequence[str] = _COMMAND,
+        package: str = _PACKAGE,
+        patience: float = _PATIENCE,
+    ) -> None:
         self._settings = _numbers(settings)
+        self._run = _Run(tuple(command), package, patience)
         # A port of the loopback interface is open to everybody on this machine, and to the
         # pages in their browsers. So it takes a key, which nobody but us knows.
         self._key = secrets.token_urlsafe(32)
@@ -102,22 +120,20 @@ class LocalEngine:
                 raise ClosedError("The client is closed.")
             server = self._servers.get(key)
             if server is None or server.ended:
-                server = _Server(
-                    path,
-                    {
-                        "path": path,
-                        "name": name,
-                        "key": self._key,
-                        "settings": self._settings,
-                    },
-                )
+                asked = {
+                    "path": path,
+                    "name": name,
+                    "key": self._key,
+                    "settings": self._settings,
+                }
+                server = _Server(path, asked, self._run)
                 self._servers[key] = server
                 _in_thread(server.start, server.ready)
             return server
 
 
-def check_model(path: str) -> None:
-    """Raise `ConfigError` unless *path* is a GGUF file, and there is what reads it."""
+def check_model(path: str, package: str = _PACKAGE) -> None:
+    """Raise `ConfigError` unless *path* is a GGUF file, and *package* is there to read it."""
     try:
         with open(path, "rb") as file:
             magic = file.read(len(_MAGIC))
@@ -130,10 +146,19 @@ def check_model(path: str) -> None:
         raise ConfigError(f"The model {path!r} cannot be read: {error}.") from None
     if magic != _MAGIC:
         raise ConfigError(f"{path!r} is not a GGUF file: it does not begin like one.")
-    if find_spec("xllamacpp") is None:
+    if find_spec(package) is None:
         raise ConfigError(
             "The provider 'local' needs llama.cpp: pip install 'aichat[local]'."
         )
+
+
+@frozen
+class _Run:
+    """What all processes of an engine have in common."""
+
+    command: tuple[str, ...]
+    package: str
+    patience: float
 
 
 @final
@@ -143,6 +168,7 @@ class _Server:
 
     path: str
     asked: Mapping[str, Any]
+    run: _Run
     #: Its base URL, when it is ready.
     ready: Future[str] = field(factory=Future)
     _owner: int = field(factory=os.getpid)
@@ -163,14 +189,16 @@ class _Server:
 
     def start(self) -> str:
         """Start it, and return its base URL once the model is loaded."""
-        check_model(self.path)
+        check_model(self.path, self.run.package)
         with tempfile.TemporaryFile() as log:
             with self._lock:
                 if self._stopped:
                     raise ClosedError("The client is closed.")
                 process = self._process = self._launch(log)
                 # Also when nobody closes the client, and at the end of the program.
-                self._end = weakref.finalize(self, _stop, process, self._owner)
+                self._end = weakref.finalize(
+                    self, _stop, process, self._owner, self.run.patience
+                )
             line = _ask(process, self.asked)
             if (url := line.get("url")) is not None:
                 return str(url)
@@ -206,9 +234,7 @@ class _Server:
         self._end()
 
     def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        # -P: the folder of the script has modules that are called like others.
-        command = [sys.executable, "-P", str(_SCRIPT)]
-        pipe = subprocess.PIPE
+        command, pipe = self.run.command, subprocess.PIPE
         try:
             return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log)
         except OSError as error:
@@ -228,7 +254,7 @@ def _ask(process: subprocess.Popen[bytes], asked: Mapping[str, Any]) -> dict[str
     return answer
 
 
-def _stop(process: subprocess.Popen[bytes], owner: int) -> None:
+def _stop(process: subprocess.Popen[bytes], owner: int, patience: float) -> None:
     if os.getpid() != owner:
         return
     assert process.stdin is not None
@@ -240,7 +266,7 @@ def _stop(process: subprocess.Popen[bytes], owner: int) -> None:
     with suppress(OSError):
         process.stdin.close()
     try:
-        process.wait(_STOPS_WITHIN)
+        process.wait(patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -270,6 +296,7 @@ def _in_thread(
         try:
             future.set_result(work())
         except BaseException as error:
+            # Whatever it is: they shall not wait for ever.
             future.set_exception(error)
 
     threading.Thread(target=run, name="aichat-local", daemon=True).start()

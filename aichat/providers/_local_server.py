@@ -91,5 +91,5 @@ def _main() -> None:  # pragma: no cover  # in a process of its own
     serve(xllamacpp, sys.stdin, out)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover  # in a process of its own
     _main()

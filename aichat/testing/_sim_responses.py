@@ -17,6 +17,7 @@ from typing import Any, Final
 from ..types import dumps
 from ._sim_brain import Answer, Call, pieces
 from ._sim_dialect import Event, Exchange, Refused, Speech
+from ._sim_openai import OPENAI
 from ._sim_responses_input import read
 from ._sim_seal import seal
 
@@ -264,9 +265,11 @@ def _written(
 
 def error_event(refused: Refused, request_id: str, said: int) -> bytes:
     """As it was captured: what is documented has no object around it."""
+    # The same word as with a status.
+    code = OPENAI.error(refused, request_id)["error"]["code"] or "server_error"
     error = {
-        "type": refused.code or "server_error",
-        "code": refused.code or "server_error",
+        "type": code,
+        "code": code,
         "message": refused.message,
         "param": refused.param,
     }

@@ -72,6 +72,30 @@ def test_details_of_one_that_has_no_address() -> None:
     assert "(set AI_BASE_URL)" in outcome.out
 
 
+def test_what_models_accept() -> None:
+    """A line for each model that its provider names. (G3)"""
+    outcome = run("providers", "anthropic", "perplexity", "--models")
+    assert outcome.status == 0
+    head, *lines = outcome.out.splitlines()
+    assert head.split()[:3] == ["MODEL", "CONTEXT", "OUTPUT"]
+    by_model = {line.split()[0]: line for line in lines}
+    assert next(iter(by_model)).startswith("anthropic:claude-")
+    opus = by_model["anthropic:claude-opus-4-5"]
+    for fact in ("200_000", "64_000", "image", "schema", "if asked", "low,medium,high"):
+        assert fact in opus
+    assert "not forced" in by_model["anthropic:claude-opus-5-5"]
+    assert by_model["perplexity:sonar"].split()[4] == "no"
+
+
+def test_what_models_accept_for_programs() -> None:
+    """The same as JSON; a provider that names no models has no lines."""
+    found = loads(run("providers", "groq", "vllm", "--models", "--json").out)
+    assert {profile["provider"] for profile in found} == {"groq"}
+    assert found[0]["model"] == "openai/gpt-oss-120b"
+    assert found[0]["inputs"] == ["text"]
+    assert found[0]["efforts"] == ["low", "medium", "high"]
+
+
 def test_an_unknown_name() -> None:
     """One line with a near one. (G3)"""
     outcome = run("providers", "anthropc")

@@ -15,6 +15,6 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a llama.cpp server that talks gibberish."""
     missing = [name for name in ("gguf", "numpy", "xllamacpp") if not find_spec(name)]
     if missing:
-        pytest.skip(f"{', '.join(missing)} missing: pip install 'aichat[llamacpp]'")
+        pytest.skip(f"{', '.join(missing)} missing: pip install gguf numpy xllamacpp")
     with serve(tmp_path_factory.mktemp("llama")) as url:
         yield url

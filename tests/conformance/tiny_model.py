@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-__all__ = ["CONTEXT", "MODEL", "SLOTS", "serve"]
+__all__ = ["CONTEXT", "MODEL", "SLOTS", "serve", "write_model"]
 
 #: What the model is called.
 MODEL = "tiny"
@@ -71,7 +71,7 @@ _TEMPLATE = "{% for message in messages %}<{{ message.role }}>{{ message.content
 def serve(folder: Path) -> Iterator[str]:
     """Serve the model while the block lasts; yields the server's address."""
     model, log = folder / "tiny.gguf", folder / "llama.log"
-    _write_model(model)
+    write_model(model)
     with (
         log.open("wb") as quiet,
         subprocess.Popen(
@@ -117,7 +117,7 @@ def _run(path: str) -> None:
     sys.stdin.read()
 
 
-def _write_model(path: Path) -> None:
+def write_model(path: Path) -> None:
     """Write a llama with random weights, as a GGUF file."""
     import gguf
     import numpy
