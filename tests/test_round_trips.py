@@ -203,11 +203,12 @@ async def test_a_long_conversation(target: Target, sim: Simulator) -> None:
         assert COMPLAINTS[target.dialect](request.body) == []
     # What came before the last answer; that one has not been sent yet.
     assert [*opaque(sim.requests[-1].body)] == kept(talk.stored[:-1])
-    said = dumps(sim.requests[-1].body).decode()
+    _, answered, _, said = (dumps(request.body).decode() for request in sim.requests)
     for words in ("Be brief.", BOTH, "It is dark in there.", "noon", "a bit later"):
         assert words in said
-    for picture in (PICTURE, OTHER_PICTURE):
-        assert said.count(base64_of(picture)) == sees
+    for text in (answered, said):
+        for picture in (PICTURE, OTHER_PICTURE):
+            assert text.count(base64_of(picture)) == sees
     # In a field, or in words where there is none.
     assert any(mark in said for mark in ('"is_error":true', "ERROR: ", '"error":'))
 

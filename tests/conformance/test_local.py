@@ -38,7 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of a model of half a megabyte that talks gibberish."""
     missing = [name for name in ("gguf", "numpy", "xllamacpp") if not find_spec(name)]
     if missing:
-        pytest.skip(f"{', '.join(missing)} missing: pip install 'aichat[llamacpp]'")
+        pytest.skip(f"{', '.join(missing)} missing: pip install 'aichat[dev]'")
     path = tmp_path_factory.mktemp("local") / "tiny.gguf"
     write_model(path)
     return str(path)
