@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import define
@@ -14,6 +15,7 @@ from ._openai_chat_messages import MessageEncoder
 from ._openai_chat_quirks import Quirks
 from ._openai_content import all_texts
 from ._openai_models import OpenAIModel, openai_model
+from ._openai_schema import enforceable
 from ._profiles import ModelProfile
 from ._unsupported import Unsupported
 
@@ -256,13 +258,24 @@ class _Encoding:
         if tool.description is not None:
             function["description"] = tool.description
         # OpenAI drops an object without properties.
-        function["parameters"] = {"type": "object", "properties": {}, **tool.parameters}
+        parameters = {"type": "object", "properties": {}, **tool.parameters}
+        function["parameters"] = self._strict(
+            parameters, tool.strict, where=f"the tool {tool.name}"
+        )
         if tool.strict is not None:
             if self.quirks.strict_tools:
                 function["strict"] = tool.strict
             else:
                 self.unsupported.sampling("strict tools")
         return {"type": "function", "function": function}
+
+    def _strict(
+        self, schema: Mapping[str, Any], strict: bool | None, *, where: str
+    ) -> Mapping[str, Any]:
+        """*schema* as OpenAI enforces it; others have rules of their own, or none."""
+        if strict and self.quirks.openai_models:
+            return enforceable(schema, where=where)
+        return schema
 
     def _choice(
         self, tools: tuple[Tool, ...]
@@ -305,6 +318,7 @@ class _Encoding:
                 why="ask for response_format='json' and describe it in the prompt",
             )
             return {}
+        schema = self._strict(schema or {}, wanted.strict, where="response_format")
         form: dict[str, Any] = {"name": wanted.name, "schema": schema}
         if wanted.description is not None:
             form["description"] = wanted.description

@@ -137,7 +137,9 @@ def test_all_at_once() -> None:
         tools=[WEATHER, CLOCK],
         tool_choice=ToolChoice("auto", ["get_time", "get_weather"]),
         parallel_tool_calls=False,
-        response_format=json_schema({"type": "object"}, description="d", strict=True),
+        response_format=json_schema(
+            {"type": "object", "properties": {}}, description="d", strict=True
+        ),
         temperature=1,
         max_tokens=10,
         stop="x",
@@ -379,11 +381,38 @@ def test_tools() -> None:
             "type": "function",
             "function": {
                 "name": "f",
-                "parameters": {"type": "object", "properties": {}},
+                "parameters": {
+                    "type": "object",
+                    "properties": {},
+                    "required": [],
+                    "additionalProperties": False,
+                },
                 "strict": True,
             },
         },
     ]
+
+
+def test_strict_schemas_follow_openais_rules_there_and_only_there() -> None:
+    """
+    Every object closed, every property required; other servers get what was given.
+    """
+    given = {"type": "object", "properties": {"n": {"type": "integer", "minLength": 1}}}
+    tool = Tool("f", None, given, strict=True)
+    form = json_schema(given, strict=True)
+    body = encode(tools=[tool], response_format=form).body
+    sent = body["tools"][0]["function"]["parameters"]
+    assert sent["required"] == ["n"]
+    assert sent["additionalProperties"] is False
+    assert sent["properties"]["n"]["type"] == ["integer", "null"]
+    assert body["response_format"]["json_schema"]["schema"] == sent
+    elsewhere = encode(spec=plain(), tools=[tool], response_format=form).body
+    assert elsewhere["tools"][0]["function"]["parameters"] == given
+    assert elsewhere["response_format"]["json_schema"]["schema"] == given
+    words = {"type": "object", "additionalProperties": {"type": "string"}}
+    free = Tool("g", None, {"type": "object", "properties": {"m": words}}, strict=True)
+    with pytest.raises(InvalidRequestError, match="the tool g"):
+        encode(tools=[free])
 
 
 NAMED = {"type": "function", "function": {"name": "get_time"}}
@@ -511,7 +540,7 @@ def test_json_schema() -> None:
         "type": "json_schema",
         "json_schema": {
             "name": "answer",
-            "schema": schema,
+            "schema": {**schema, "required": [], "additionalProperties": False},
             "description": "The answer.",
             "strict": True,
         },
