@@ -7,7 +7,6 @@ whole and given back untouched: the next request fails without it.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -30,7 +29,7 @@ from ..types import (
 )
 from ._anthropic_fields import object_in, text_in, text_or_none, wrong
 
-__all__ = ["PROVIDER", "Blocks", "new_call_id"]
+__all__ = ["PROVIDER", "Blocks"]
 
 Chunks: TypeAlias = tuple[StreamChunk, ...]
 
@@ -44,11 +43,6 @@ _BEGINS: Final = {
     "thinking_delta": "thinking",
     "signature_delta": "thinking",
 }
-
-
-def new_call_id() -> str:
-    """Make an id for a call that came without one."""
-    return f"call_aichat_{secrets.token_hex(12)}"
 
 
 @define

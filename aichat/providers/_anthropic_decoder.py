@@ -30,9 +30,10 @@ from ..types import (
     UsageUpdate,
     loads,
 )
-from ._anthropic_blocks import Blocks, new_call_id
+from ._anthropic_blocks import Blocks
 from ._anthropic_fields import given, object_in, text_or_none, wrong
 from ._anthropic_usage import count_tokens
+from ._call_ids import new_call_id
 
 __all__ = ["ERROR_CODES", "MessagesDecoder"]
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -50,11 +49,12 @@ from ..types import (
     loads,
     loads_exact,
 )
+from ._call_ids import new_call_id
 from ._google_citations import citations
 from ._google_partial_args import PartialArguments
 from ._google_usage import usage_of
 
-__all__ = ["ERROR_CODES", "PROVIDER", "GenerateContentDecoder", "new_call_id"]
+__all__ = ["ERROR_CODES", "PROVIDER", "GenerateContentDecoder"]
 
 #: Whose `ProviderState` ours is, if nobody says otherwise.
 PROVIDER: Final = "google"
@@ -119,11 +119,6 @@ _MODIFIERS: Final = {
 }
 #: orjson makes a float of a whole number that does not fit into 64 bits.
 _LONG_NUMBER: Final = re.compile(rb"\d{19}")
-
-
-def new_call_id() -> str:
-    """Make an id for a call that came without one, as most do."""
-    return f"call_aichat_{secrets.token_hex(12)}"
 
 
 @define

@@ -26,9 +26,10 @@ from ..types import (
     loads,
     loads_exact,
 )
+from ._call_ids import new_call_id
 from ._ollama_errors import line_error
 from ._ollama_fields import epoch, list_in, text_or_none, wrong
-from ._ollama_parts import Parts, new_call_id
+from ._ollama_parts import Parts
 from ._ollama_usage import FIGURES, count_tokens, durations
 
 __all__ = ["OllamaDecoder"]

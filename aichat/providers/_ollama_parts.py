@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import secrets
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -27,12 +26,7 @@ from ..types import (
 from ._ollama_fields import list_in, text_in, text_or_none, wrong
 from ._think_tags import ThinkTags
 
-__all__ = ["Parts", "new_call_id"]
-
-
-def new_call_id() -> str:
-    """Make an id for a call that came without one."""
-    return f"call_aichat_{secrets.token_hex(12)}"
+__all__ = ["Parts"]
 
 
 @define

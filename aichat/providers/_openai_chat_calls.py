@@ -13,7 +13,6 @@ whole. So a fragment is looked up
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -22,12 +21,7 @@ from attrs import define, field
 from ..errors import ProtocolError
 from ..types import ToolCallDelta, dumps, parse_arguments
 
-__all__ = ["ToolCallTable", "new_call_id"]
-
-
-def new_call_id() -> str:
-    """Make an id for a call that came without one."""
-    return f"call_aichat_{secrets.token_hex(12)}"
+__all__ = ["ToolCallTable"]
 
 
 @define

@@ -24,7 +24,7 @@ from ..types import (
     UsageUpdate,
     loads,
 )
-from ._openai_chat_calls import new_call_id
+from ._call_ids import new_call_id
 from ._openai_chat_json import gather, get_list, get_object, get_text, keep
 from ._openai_chat_reader import REASONING_FIELDS, MessageReader
 from ._openai_chat_usage import merge_usage, normal_finish, normal_usage

@@ -27,7 +27,7 @@ from ..types import (
     UsageUpdate,
     loads,
 )
-from ._openai_chat_calls import new_call_id
+from ._call_ids import new_call_id
 from ._openai_chat_json import gather, get_list, get_object, get_text, keep
 from ._responses_items import CallItem, MessageItem, ReasoningItem, Text
 from ._responses_output import Output

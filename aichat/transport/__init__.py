@@ -4,12 +4,18 @@ from ._address import check_base_url as check_base_url, check_headers as check_h
 from ._breaker import CircuitBreaker as CircuitBreaker, Passage as Passage
 from ._dialect import Dialect as Dialect, Pipeline as Pipeline
 from ._errors import provider_error as provider_error, redact as redact
+from ._events import (
+    CallEvent as CallEvent,
+    Listener as Listener,
+    listening as listening,
+    tell as tell,
+)
 from ._limit import Limiter as Limiter, RateLimit as RateLimit
 from ._ndjson import NDJSONDecoder as NDJSONDecoder
 from ._pool import Pool as Pool, PoolConfig as PoolConfig
 from ._retry import RetryBudget as RetryBudget, RetryPolicy as RetryPolicy
 from ._sse import ServerSentEvent as ServerSentEvent, SSEDecoder as SSEDecoder
-from ._transport import Transport as Transport, TransportEvent as TransportEvent
+from ._transport import Transport as Transport
 from ._wire import (
     ChatDecoder as ChatDecoder,
     Decoder as Decoder,

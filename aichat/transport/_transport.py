@@ -15,7 +15,6 @@ attempt. `Transport._retrying` is that order, and the only place to change it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 import uuid
@@ -25,7 +24,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar, final
 from urllib.parse import urlsplit
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from ..errors import (
     AIChatError,
@@ -52,16 +51,15 @@ from ._deadline import Watch
 from ._dialect import MAX_DOCUMENT, Dialect, Pipeline
 from ._download import Download
 from ._errors import provider_error, request_id, scrub
+from ._events import CallEvent, tell
 from ._hints import allowance_reset
 from ._limit import Limiter
 from ._retry import RetryBudget, RetryPolicy
 from ._wire import Decoder, HTTPRequest, HTTPResponse, Send
 
-__all__ = ["Transport", "TransportEvent"]
+__all__ = ["Transport"]
 
 T = TypeVar("T")
-
-_log = logging.getLogger("aichat")
 
 #: Bytes of an error's body, and seconds for reading them: the status has said the most.
 _ERROR_BODY = 64 * 2**10
@@ -74,21 +72,6 @@ _REST_SECONDS = 0.1
 _TURNED_AWAY = frozenset({409, 425, 429, 503, 529})
 
 
-@frozen(kw_only=True)
-class TransportEvent:
-    """What a transport does beside reading, for those who count and log."""
-
-    #: ``attempt``: one begins. ``waiting``: for *seconds*, because of *reason*. ``failed``:
-    #: an attempt did, with *error*.
-    kind: Literal["attempt", "waiting", "failed"]
-    provider: str
-    #: 1 is the first.
-    attempt: int
-    reason: Literal["", "limiter", "backoff"] = ""
-    seconds: float = 0.0
-    error: AIChatError | None = None
-
-
 @define(eq=False, kw_only=True)
 class Transport:
     """
@@ -98,7 +81,7 @@ class Transport:
     which is `Pool.send` or, in tests, a function of ten lines.
     """
 
-    #: The provider's, for events.
+    #: The provider's, for those who listen.
     name: str
     send: Send = field(repr=False)
     retry: RetryPolicy = field(factory=RetryPolicy)
@@ -114,8 +97,6 @@ class Transport:
     idempotency_header: str | None = "idempotency-key"
     #: Whether a key may go over ``http://`` to a public host.
     allow_insecure: bool = False
-    #: Told what goes on, in the middle of it: must not block.
-    on_event: Callable[[TransportEvent], None] | None = field(default=None, repr=False)
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, repr=False)
     rand: Callable[[], float] = field(default=random.random, repr=False)
     _calls: set[_Call] = field(factory=set, init=False, repr=False)
@@ -365,21 +346,16 @@ class Transport:
         seconds: float = 0.0,
         error: AIChatError | None = None,
     ) -> None:
-        if self.on_event is None:
-            return
-        event = TransportEvent(
-            kind=kind,
-            provider=self.name,
-            attempt=call.tries + 1,
-            reason=reason,
-            seconds=seconds,
-            error=error,
+        tell(
+            CallEvent(
+                kind=kind,
+                provider=self.name,
+                attempt=call.tries + 1,
+                reason=reason,
+                seconds=seconds,
+                error=error,
+            )
         )
-        try:
-            self.on_event(event)
-        except Exception:
-            # Whoever only watches must not be what breaks the call.
-            _log.exception("The transport's on_event raised")
 
     # --- one attempt -----------------------------------------------------------------
 

@@ -18,7 +18,8 @@ from aichat.errors import (
     RateLimitError,
     StreamInterruptedError,
 )
-from aichat.providers._google_decoder import ERROR_CODES, new_call_id
+from aichat.providers._call_ids import new_call_id
+from aichat.providers._google_decoder import ERROR_CODES
 from aichat.providers._google_usage import usage_of
 from aichat.providers.google import GenerateContentDecoder
 from aichat.transport import provider_error

@@ -32,6 +32,7 @@ from aichat.errors import (
     StreamInterruptedError,
 )
 from aichat.transport import (
+    CallEvent,
     CircuitBreaker,
     HTTPRequest,
     Limiter,
@@ -39,7 +40,7 @@ from aichat.transport import (
     RetryBudget,
     RetryPolicy,
     Transport,
-    TransportEvent,
+    listening,
 )
 from aichat.types import (
     Deadlines,
@@ -640,10 +641,12 @@ async def test_a_cancelled_probe_does_not_wedge_the_breaker() -> None:
 @virtual
 async def test_what_happens_is_told() -> None:
     """Attempts, waits and failures, as values."""
-    events: list[TransportEvent] = []
+    events: list[CallEvent] = []
     limiter = Limiter(RateLimit.per_second(1, burst=1))
-    t = transport(refusal(500), good(), limiter=limiter, on_event=events.append)
-    await read(t)
+    t = transport(refusal(500), good(), limiter=limiter)
+    with listening(events.append):
+        await read(t)
+    await read(transport(good()))  # nobody listens any more
     assert [(e.kind, e.attempt, e.reason, round(e.seconds, 2)) for e in events] == [
         ("attempt", 1, "", 0),
         ("failed", 1, "", 0),
@@ -661,11 +664,11 @@ async def test_a_watcher_that_raises_breaks_nothing(
 ) -> None:
     """It is logged."""
 
-    def broken(_: TransportEvent) -> None:
+    def broken(_: CallEvent) -> None:
         raise RuntimeError("metrics are down")
 
-    with caplog.at_level(logging.ERROR, "aichat"):
-        assert text(await read(transport(good(), on_event=broken))) == "Hello"
+    with caplog.at_level(logging.ERROR, "aichat"), listening(broken):
+        assert text(await read(transport(good()))) == "Hello"
     assert "metrics are down" in caplog.text
 
 
