@@ -45,6 +45,7 @@ from ..errors import (
 )
 from ..types import dumps
 from ._address import url_of
+from ._lean import make_lean
 from ._pool import PoolConfig
 from ._wire import HTTPRequest, HTTPResponse, Phase
 
@@ -171,6 +172,9 @@ class _Response:
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        # Who asks for no compression gets none; but if so, its buffer is a part of the limit.
+        if "content-encoding" not in response.headers:
+            make_lean(response.content)
         self._read = response.content.readany
         self._error: Exception | None = None
         self.status = response.status
