@@ -1,8 +1,8 @@
 """
 Chunks of Chat Completions to ours, from OpenAI and from everybody who imitates it.
 
-There is one fast path, for the event that comes once per token and holds nothing but
-text, and one thorough path for everything else; a whole JSON answer takes the latter.
+There is one fast path, for the event that comes once per token and is like the one before but
+for its text, and one thorough path for everything else; a whole JSON answer takes the latter.
 """
 
 from __future__ import annotations
@@ -37,9 +37,8 @@ _KNOWN: Final = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "error"}
     | {"obfuscation", "p"}
 )
-# Of a chunk with text: does not change while an answer lasts.
-_CONSTANT: Final = frozenset({"system_fingerprint", "service_tier", "provider"})
-_PLAIN: Final = _KNOWN - {"error"} | _CONSTANT
+# Of a chunk: may change with every one, and means nothing after the first.
+_NOISE: Final = ("id", "created", "obfuscation", "p")
 # Of a choice: read below.
 _KNOWN_CHOICE: Final = frozenset(
     {"index", "delta", "message", "finish_reason", "logprobs", "usage", "error"}
@@ -61,13 +60,13 @@ class ChatCompletionsDecoder:
     #: How many parts an answer may have; beyond it, `ResponseTooLargeError`.
     max_parts: int = field(default=10_000, kw_only=True)
 
-    #: The keys of a chunk that brings just more of the part at `_place`, if `_field` of
-    #: its delta is a text and nothing else is in it; ``None`` while the next chunk has to
-    #: be looked at closely.
-    _shape: list[str] | None = field(default=None, init=False)
+    #: The last chunk that brought just more of the part at `_place`, without its text: one
+    #: that is equal to it brings just more as well. ``None`` while there is no such part.
+    _like: dict[str, Any] | None = field(default=None, init=False)
+    #: Its keys that are known to change, and are not in it.
+    _noise: tuple[str, ...] = field(default=(), init=False)
+    #: Where the text is in the delta.
     _field: str = field(default="content", init=False)
-    #: A field of the delta that may be there and empty.
-    _idle: str = field(default=REASONING_FIELDS[0], init=False)
     #: What `_field` makes.
     _more: Callable[[str, int], StreamChunk] = field(default=TextDelta, init=False)
     #: Where the part is that goes on.
@@ -115,27 +114,14 @@ class ChatCompletionsDecoder:
         try:
             (choice,) = value["choices"]
             delta = choice["delta"]
-            text = delta[self._field]
-        except (KeyError, TypeError, ValueError):
+            text = delta.pop(self._field)
+        except (AttributeError, LookupError, TypeError, ValueError):
             return self._read(value, is_error=event.type == "error")
-        if (
-            text
-            and text.__class__ is str
-            and [*value] == self._shape
-            and (
-                len(delta) == 1
-                or (
-                    len(delta) == 2
-                    and ("role" in delta or not delta.get(self._idle, 1))
-                )
-            )
-            and value.get("usage") is None
-            and choice.get("finish_reason") is None
-            and choice.get("logprobs") is None
-            and not choice.get("index")
-            and not choice.get("content_filter_results")
-        ):
+        for key in self._noise:
+            value.pop(key, None)
+        if value == self._like and text and text.__class__ is str:
             return (self._more(text, self._place),)
+        delta[self._field] = text
         return self._read(value, is_error=event.type == "error")
 
     def document(self, value: Any, /) -> Iterable[StreamChunk]:
@@ -189,7 +175,7 @@ class ChatCompletionsDecoder:
         self, value: Any, *, whole: bool = False, is_error: bool = False
     ) -> Iterable[StreamChunk]:
         """Look closely at *value*."""
-        self._shape = None
+        before, self._like = self._like, None
         if isinstance(value, list) and value and isinstance(value[0], dict):
             # Gemini wraps its errors in a list.
             value = value[0]
@@ -205,8 +191,8 @@ class ChatCompletionsDecoder:
             self._read_choice(choice, out, whole=whole)
         self._read_usage(value, choice or {}, out)
 
-        if value.keys() <= _PLAIN and self._message.think is None:
-            self._expect_more(value)
+        if choice is not None and self._message.think is None:
+            self._expect_more(value, choice, before or {})
         error = value.get("error") or (choice or {}).get("error")
         if error or is_error or (choice is None and _looks_like_error(value)):
             # OpenRouter's last chunk has both, the last words and the error.
@@ -217,20 +203,46 @@ class ChatCompletionsDecoder:
             raise ProtocolError("The answer has no choices.")
         return self._introduce(out)
 
-    def _expect_more(self, value: dict[str, Any]) -> None:
-        """Take the fast path for chunks like this one that go on with the same part."""
+    def _expect_more(
+        self, value: dict[str, Any], choice: dict[str, Any], before: dict[str, Any]
+    ) -> None:
+        """Take the fast path for chunks like this one, if it just goes on with its part."""
         message = self._message
         reasoning = message.reasoning_field
         if message.form == "text":
-            self._field, self._more = "content", TextDelta
-            self._idle = reasoning or REASONING_FIELDS[0]
+            field, self._more = "content", TextDelta
+            idle = reasoning or REASONING_FIELDS[0]
         elif message.form == "reasoning" and reasoning:
-            self._field, self._more = reasoning, ReasoningDelta
-            self._idle = "content"
+            field, self._more = reasoning, ReasoningDelta
+            idle = "content"
         else:
             return
+        self._field = field
         self._place = message.place
-        self._shape = [*value]
+        delta = get_object(choice, "delta")
+        text = delta.get(field)
+        plain = (
+            isinstance(text, str)
+            and len(value["choices"]) == 1
+            and all(key == field or key == "role" or not delta[key] for key in delta)
+            and delta.keys() <= {field, "role", idle}
+            and value.get("usage") is None
+            and value.get("error") is None
+            and choice.get("error") is None
+            and choice.get("usage") is None
+            and choice.get("finish_reason") is None
+            and choice.get("logprobs") is None
+        )
+        if not plain:
+            return
+        self._noise = tuple(
+            key
+            for key in _NOISE
+            if key in self._noise or (before and before.get(key) != value.get(key))
+        )
+        like = {key: value[key] for key in value if key not in self._noise}
+        kept = {key: delta[key] for key in delta if key != field}
+        self._like = {**like, "choices": [{**choice, "delta": kept}]}
 
     def _break(
         self, chunks: list[StreamChunk], payload: dict[str, Any]

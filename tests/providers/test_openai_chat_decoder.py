@@ -693,18 +693,39 @@ def test_what_comes_along_with_text(where: str, extra: dict[str, Any]) -> None:
 
 def test_the_ordinary_event_costs_one_chunk() -> None:
     """
-    More of the same, text or reasoning, takes the fast path and is still right.
+    What is like the one before but for its text takes the fast path, and is still right.
     """
+    # A tuple comes from the fast path, a list from the thorough one.
     target = decoder()
     list(target.decode(delta(reasoning="a")))
     assert target.decode(delta(reasoning="b")) == (ReasoningDelta("b", 0),)
-    assert target.decode(delta(reasoning="c", content=None)) == (
-        ReasoningDelta("c", 0),
+    assert target.decode(delta(reasoning="c", content=None)) == [ReasoningDelta("c", 0)]
+    assert target.decode(delta(reasoning="d", content=None)) == (
+        ReasoningDelta("d", 0),
     )
-    assert target.decode(delta(content="d")) == [TextDelta("d", 1)]
-    assert target.decode(delta(content="e")) == (TextDelta("e", 1),)
-    assert target.decode(delta(content="f", role="assistant")) == (TextDelta("f", 1),)
-    assert target.decode(delta(reasoning="g")) == [ReasoningDelta("g", 2)]
+    assert target.decode(delta(content="e")) == [TextDelta("e", 1)]
+    assert target.decode(delta(content="f")) == (TextDelta("f", 1),)
+    assert target.decode(delta(content="g", role="assistant")) == [TextDelta("g", 1)]
+    assert target.decode(delta(content="h", role="assistant")) == (TextDelta("h", 1),)
+    assert target.decode(delta(reasoning="i")) == [ReasoningDelta("i", 2)]
+
+
+def test_what_changes_and_means_nothing_is_learned() -> None:
+    """
+    Padding, and an id or a time that each event has anew, do not end the fast path.
+    """
+
+    def padded(text: str, number: int) -> ServerSentEvent:
+        noise = {"id": f"c-{number}", "created": number, "obfuscation": "x" * number}
+        return chunk({**noise, "model": "m", "choices": [{"delta": {"content": text}}]})
+
+    target = decoder()
+    texts = [list(target.decode(padded("a", number))) for number in (1, 2)]
+    assert texts[0][-1] == texts[1][-1] == TextDelta("a", 0)
+    for number in (3, 4, 5):
+        assert target.decode(padded("b", number)) == (TextDelta("b", 0),)
+    changed = chunk({"model": "other", "choices": [{"delta": {"content": "c"}}]})
+    assert target.decode(changed) == [TextDelta("c", 0)]
 
 
 def test_usage_field_by_field() -> None:
