@@ -92,7 +92,8 @@ class MessagesDecoder:
     _stop_sequence: str | None = field(default=None, init=False)
     _metadata: dict[str, Any] = field(factory=dict, init=False)
     _complete: bool = field(default=False, init=False)
-    _finished: bool = field(default=False, init=False)
+    #: Whether ``message_stop`` has come.
+    finished: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._blocks = Blocks(self._new_id)
@@ -101,11 +102,6 @@ class MessagesDecoder:
     def complete(self) -> bool:
         """Whether the reason for stopping is known, or the last event has come."""
         return self._complete
-
-    @property
-    def finished(self) -> bool:
-        """Whether ``message_stop`` has come."""
-        return self._finished
 
     def decode(self, event: ServerSentEvent, /) -> Iterable[StreamChunk]:
         """Everything that *event* says."""
@@ -186,7 +182,7 @@ class MessagesDecoder:
         if not isinstance(value, dict):
             raise wrong("an event is no object")
         match value.get("type"):
-            case _ if self._finished:
+            case _ if self.finished:
                 return ()
             case "content_block_delta":
                 return self._after_preface(self._blocks.delta(value))
@@ -200,7 +196,7 @@ class MessagesDecoder:
             case "message_delta":
                 return self._after_preface(self._message_delta(value))
             case "message_stop":
-                self._complete = self._finished = True
+                self._complete = self.finished = True
                 self._blocks.text_index = None  # nothing goes on
                 return ()
             case "error":

@@ -15,7 +15,7 @@ import binascii
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from attrs import define, field
 
@@ -139,6 +139,9 @@ class GenerateContentDecoder:
     API has signed.
     """
 
+    #: Never: text, usage and sources may follow the first reason for the end.
+    finished: ClassVar[bool] = False
+
     _provider: str = field(default=PROVIDER, kw_only=True, alias="provider")
     _new_id: Callable[[], str] = field(default=new_call_id, kw_only=True)
 
@@ -164,11 +167,6 @@ class GenerateContentDecoder:
     def complete(self) -> bool:
         """Whether the reason for the end, or for blocking the prompt, is known."""
         return self._finish_reason is not None or self._block_reason is not None
-
-    @property
-    def finished(self) -> bool:
-        """Never: text, usage and sources may follow the first reason for the end."""
-        return False
 
     def decode(self, event: ServerSentEvent, /) -> Iterable[StreamChunk]:
         """Everything that *event* says."""

@@ -55,6 +55,8 @@ class OllamaDecoder:
     _begun: bool = field(default=False, init=False)
     #: The line that ends the answer.
     _last: dict[str, Any] | None = field(default=None, init=False)
+    #: Whether it has come: nothing follows it.
+    finished: bool = field(default=False, init=False)
     _logprobs: list[Any] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -63,11 +65,6 @@ class OllamaDecoder:
     @property
     def complete(self) -> bool:
         """Whether the line that says so has come."""
-        return self._last is not None
-
-    @property
-    def finished(self) -> bool:
-        """The same: nothing follows that line."""
         return self._last is not None
 
     def decode(self, line: bytes, /) -> Iterable[StreamChunk]:
@@ -135,6 +132,7 @@ class OllamaDecoder:
         self._logprobs += list_in(value, "logprobs")
         if value.get("done") is True:
             self._last = value
+            self.finished = True
             yield from self._parts.end()
             self._parts.text_part = -1  # nothing goes on
             usage = count_tokens(value)

@@ -25,7 +25,14 @@ from ..types import (
     loads,
 )
 from ._call_ids import new_call_id
-from ._openai_chat_json import gather, get_list, get_object, get_text, keep
+from ._openai_chat_json import (
+    gather,
+    get_list,
+    get_number,
+    get_object,
+    get_text,
+    keep,
+)
 from ._openai_chat_reader import REASONING_FIELDS, MessageReader
 from ._openai_chat_usage import merge_usage, normal_finish, normal_usage
 from ._think_tags import ThinkTags
@@ -81,7 +88,8 @@ class ChatCompletionsDecoder:
     _usage: dict[str, Any] = field(factory=dict, init=False)
     _finish: str | None = field(default=None, init=False)
     _stop_sequence: str | None = field(default=None, init=False)
-    _done: bool = field(default=False, init=False)
+    #: Whether ``[DONE]`` was seen. Usage and more may follow a finish reason.
+    finished: bool = field(default=False, init=False)
     #: Whether it was a JSON document, which needs no other end than its own.
     _whole: bool = field(default=False, init=False)
 
@@ -98,12 +106,7 @@ class ChatCompletionsDecoder:
         """Whether there was a finish reason, or ``[DONE]`` after something was said."""
         if self._finish or self._whole:
             return True
-        return self._done and not (self._message.empty and self._finish is None)
-
-    @property
-    def finished(self) -> bool:
-        """Whether ``[DONE]`` was seen. Usage and more may follow a finish reason."""
-        return self._done
+        return self.finished and not (self._message.empty and self._finish is None)
 
     def decode(self, event: ServerSentEvent, /) -> Iterable[StreamChunk]:
         """The chunks that *event* brings."""
@@ -131,7 +134,7 @@ class ChatCompletionsDecoder:
     def flush(self) -> Iterable[StreamChunk]:
         """The end, or `StreamInterruptedError` if it was not one."""
         if not self.complete:
-            end = "with [DONE] and nothing else" if self._done else "without one"
+            end = "with [DONE] and nothing else" if self.finished else "without one"
             raise StreamInterruptedError(
                 f"The answer needs a finish reason to be whole, and ended {end}."
             )
@@ -157,7 +160,7 @@ class ChatCompletionsDecoder:
     def _no_json(self, event: ServerSentEvent) -> Iterable[StreamChunk]:
         data = event.raw.strip()
         if data.startswith(b"[DONE]"):
-            self._done = True
+            self.finished = True
             return ()
         if not data:
             return ()
@@ -267,9 +270,8 @@ class ChatCompletionsDecoder:
         if not self._started:
             self._id = self._id or get_text(value, "id") or None
             self._model = self._model or get_text(value, "model") or None
-            created = value.get("created")
-            if isinstance(created, (int, float)) and spoken:
-                self._created = self._created or created
+            if spoken:
+                self._created = self._created or get_number(value, "created")
         for key in value.keys() - _KNOWN:
             keep(self._message.notes, key, value[key])
 

@@ -28,7 +28,14 @@ from ..types import (
     loads,
 )
 from ._call_ids import new_call_id
-from ._openai_chat_json import gather, get_list, get_object, get_text, keep
+from ._openai_chat_json import (
+    gather,
+    get_list,
+    get_number,
+    get_object,
+    get_text,
+    keep,
+)
 from ._responses_items import CallItem, MessageItem, ReasoningItem, Text
 from ._responses_output import Output
 from ._responses_usage import normal_finish, normal_usage
@@ -88,6 +95,8 @@ class ResponsesDecoder:
     _started: bool = field(default=False, init=False)
     #: Why it ended, in the server's own word; ``None`` before the end.
     _end: str | None = field(default=None, init=False)
+    #: The same: nothing follows, not even ``[DONE]`` from OpenAI.
+    finished: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._output = Output(self.provider, self.make_id, self.max_parts)
@@ -97,11 +106,6 @@ class ResponsesDecoder:
     @property
     def complete(self) -> bool:
         """Whether the response was completed, or said to be incomplete."""
-        return self._end is not None
-
-    @property
-    def finished(self) -> bool:
-        """The same: nothing follows, not even ``[DONE]`` from OpenAI."""
         return self._end is not None
 
     def decode(self, event: ServerSentEvent, /) -> Iterable[StreamChunk]:
@@ -354,14 +358,11 @@ class ResponsesDecoder:
         if self._started or not (name or model):
             return
         self._started = True
-        created = response.get("created_at")
         out.append(
             ResponseStart(
                 name or None,
                 model or None,
-                created_at=created or None
-                if isinstance(created, (int, float))
-                else None,
+                created_at=get_number(response, "created_at") or None,
             )
         )
 
@@ -387,8 +388,9 @@ class ResponsesDecoder:
             reason = get_text(get_object(response, "incomplete_details"), "reason")
             end = reason or end
         self._end = end
+        self.finished = True
 
 
 def _whole(value: Any) -> int | None:
     """*value*, if it is a whole number."""
-    return value if isinstance(value, int) else None
+    return value if type(value) is int else None
