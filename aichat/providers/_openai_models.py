@@ -11,6 +11,7 @@ See: https://platform.openai.com/docs/models
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
@@ -222,6 +223,11 @@ def openai_model(name: str, profile: ModelProfile | None = None) -> OpenAIModel 
     if profile is not None:
         model = openai_model(profile.model) or OpenAIModel(profile.model)
         return model.like(profile)
+    return _row_of(name)
+
+
+@lru_cache
+def _row_of(name: str) -> OpenAIModel | None:
     if name.startswith("ft:"):
         name = name.split(":")[1]
     rows = (row for row in OPENAI_MODELS if f"{name}-".startswith(f"{row.name}-"))

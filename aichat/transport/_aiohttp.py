@@ -205,13 +205,14 @@ class _Response:
 
     def abort(self, error: Exception | None = None) -> None:
         response = self._response
-        # Once the body has ended, the connection is somebody else's.
-        if response.closed:
+        connection = response.connection
+        # Once the body has ended, the connection is somebody else's; unless the server has
+        # answered before it had read our request, and we are still writing.
+        if response.closed and connection is None:
             return
         if error is not None:
             self._error = error
             response.content.set_exception(error)
-        connection = response.connection
         if connection is not None and connection.transport is not None:
             # `close` would first write what is left of the request, and shake hands
             # with a TLS peer that is busy sending.
@@ -322,9 +323,14 @@ def _waiting(protocol: asyncio.BaseProtocol) -> bool:
     sock = transport and transport.get_extra_info("socket")
     if sock is None:
         return False
-    with selectors.DefaultSelector() as selector:
+    # The usual selector opens a file descriptor of its own, for every request.
+    with _Selector() as selector:
         selector.register(sock, selectors.EVENT_READ)
         return bool(selector.select(0))
+
+
+#: Windows has no ``poll``.
+_Selector = getattr(selectors, "PollSelector", selectors.DefaultSelector)
 
 
 def _tls(config: PoolConfig) -> ssl.SSLContext:
