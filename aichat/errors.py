@@ -199,6 +199,8 @@ def _rebuild(
     # subclass elsewhere may have given other parameters.
     error = cls.__new__(cls, message)
     error.__dict__.update(facts)
+    # What is noted of a copy is no fact about the original.
+    error.context = dict(error.context)
     return error
 
 

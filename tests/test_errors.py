@@ -253,3 +253,14 @@ def test_the_phase_of_a_deadline() -> None:
 def test_an_error_without_a_message() -> None:
     assert str(AIChatError()) == ""
     assert pickle.loads(pickle.dumps(AIChatError())).args == ("",)
+
+
+def test_a_copy_has_notes_of_its_own() -> None:
+    """
+    What is found out about a copy is no fact about the original.
+    """
+    error = RateLimitError("Slow down.", context={"deadline": 1})
+    copied = copy(error)
+    copied.context["gave_up"] = "enough"
+    assert error.context == {"deadline": 1}
+    assert copied.context == {"deadline": 1, "gave_up": "enough"}

@@ -10,9 +10,9 @@ Behaviour around a call, as functions.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack
-from typing import TypeAlias
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, aclosing
+from typing import Any, TypeAlias
 
 from ..types import ChatRequest, StreamChunk
 
@@ -30,31 +30,66 @@ def compose(middleware: Sequence[Middleware], handler: Handler) -> Handler:
     """
     Wrap *handler* in *middleware*, the first one outermost, and own the closing.
 
-    A middleware may forget to close what it got from ``call_next``: everything that was
-    opened below is closed when the stream ends or is left, innermost first.
+    A middleware may forget to close what it got from ``call_next``: closing a stream closes
+    everything that was opened beneath it, innermost first, and the outermost one is closed
+    when it ends or is left.
     """
     if not middleware:
         return handler
+    chain = handler
+    for layer in reversed(middleware):
+        chain = _around(layer, chain)
 
     async def stream(request: ChatRequest) -> AsyncGenerator[StreamChunk, None]:
-        async with AsyncExitStack() as opened:
-
-            def tracked(open_stream: Handler) -> Handler:
-                def call(request: ChatRequest) -> AsyncGenerator[StreamChunk, None]:
-                    chunks = open_stream(request)
-                    opened.push_async_callback(chunks.aclose)
-                    return chunks
-
-                return call
-
-            chain = tracked(handler)
-            for layer in reversed(middleware):
-                chain = tracked(_link(layer, chain))
-            async for chunk in chain(request):
+        async with aclosing(chain(request)) as chunks:
+            async for chunk in chunks:
                 yield chunk  # noqa: ASYNC119 -- this is where everything gets closed
 
     return stream
 
 
-def _link(layer: Middleware, call_next: Handler) -> Handler:
-    return lambda request: layer(request, call_next)
+def _around(layer: Middleware, handler: Handler) -> Handler:
+    def call(request: ChatRequest) -> AsyncGenerator[StreamChunk, None]:
+        opened: list[AsyncGenerator[StreamChunk, None]] = []
+
+        def call_next(request: ChatRequest) -> AsyncGenerator[StreamChunk, None]:
+            chunks = handler(request)
+            opened.append(chunks)
+            return chunks
+
+        return _Stream(layer(request, call_next), opened)
+
+    return call
+
+
+class _Stream(AsyncGenerator[StreamChunk, None]):
+    """What a layer yields, together with what it has opened for that."""
+
+    __slots__ = ("_chunks", "_opened")
+
+    def __init__(
+        self,
+        chunks: AsyncGenerator[StreamChunk, None],
+        opened: list[AsyncGenerator[StreamChunk, None]],
+    ) -> None:
+        self._chunks = chunks
+        self._opened = opened
+
+    def __aiter__(self) -> AsyncGenerator[StreamChunk, None]:
+        # The generator itself: `async for` then pulls without coming by here.
+        return self._chunks
+
+    def __anext__(self) -> Coroutine[Any, Any, StreamChunk]:
+        return self._chunks.__anext__()
+
+    def asend(self, value: None, /) -> Coroutine[Any, Any, StreamChunk]:
+        return self._chunks.asend(value)
+
+    def athrow(self, *error: Any) -> Coroutine[Any, Any, StreamChunk]:
+        return self._chunks.athrow(*error)
+
+    async def aclose(self) -> None:
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self._chunks.aclose)
+            for chunks in self._opened:
+                closing.push_async_callback(chunks.aclose)

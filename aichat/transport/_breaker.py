@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from threading import Lock
 from typing import final
 
 from attrs import define, field
@@ -29,7 +30,8 @@ class CircuitBreaker:
 
     An open one refuses calls at once with `CircuitOpenError`. After *cooldown* seconds one
     call may probe; its success closes the circuit, its failure starts another cool-down.
-    What is the caller's own fault never counts, and neither does a cancelled call.
+    What is the caller's own fault never counts, and neither does a cancelled call. Shared
+    between threads and loops: it is the provider that is down.
     """
 
     threshold: int = field(default=5, validator=check_number)
@@ -37,32 +39,37 @@ class CircuitBreaker:
     cooldown: float = field(default=30.0, validator=check_number)
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True, repr=False)
     _circuits: dict[str, _Circuit] = field(factory=dict, init=False, repr=False)
+    #: Around every look at a circuit that leads to a change of it; never while waiting.
+    _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     def enter(self, key: str = "") -> Passage:
         """Ask to call *key*, an origin. Raises `CircuitOpenError`."""
-        circuit = self._circuits.get(key)
-        if circuit is None:
-            circuit = self._circuits.setdefault(key, _Circuit())
-        probe = False
-        if circuit.opened_at is not None:
-            left = circuit.opened_at + self.cooldown - self.clock()
-            if left > 0 or circuit.probing:
-                raise CircuitOpenError(
-                    f"{key or 'The provider'} failed {circuit.failures} times in a row "
-                    "and is left alone for a while.",
-                    # While somebody probes, nobody knows how long it takes.
-                    retry_after=max(left, 0.0),
-                    context={"last_error": circuit.last_error},
-                )
-            circuit.probing = probe = True
+        with self._lock:
+            circuit = self._circuits.get(key)
+            if circuit is None:
+                circuit = self._circuits[key] = _Circuit()
+            probe = circuit.opened_at is not None
+            if circuit.opened_at is not None:
+                left = circuit.opened_at + self.cooldown - self.clock()
+                if left > 0 or circuit.probing:
+                    raise CircuitOpenError(
+                        f"{key or 'The provider'} failed {circuit.failures} times in a row "
+                        "and is left alone for a while.",
+                        # While somebody probes, nobody knows how long it takes.
+                        retry_after=max(left, 0.0),
+                        context={"last_error": circuit.last_error},
+                    )
+                circuit.probing = True
         return Passage(self, circuit, probe)
 
     def is_open(self, key: str = "") -> bool:
         """Whether a call of *key* would be refused now."""
         circuit = self._circuits.get(key)
-        if circuit is None or circuit.opened_at is None:
+        # Read once: another thread may close it meanwhile.
+        opened_at = None if circuit is None else circuit.opened_at
+        if circuit is None or opened_at is None:
             return False
-        return circuit.probing or self.clock() < circuit.opened_at + self.cooldown
+        return circuit.probing or self.clock() < opened_at + self.cooldown
 
 
 @define(eq=False)
@@ -86,27 +93,38 @@ class Passage:
     _breaker: CircuitBreaker
     _circuit: _Circuit
     _probe: bool
+    _begun: bool = field(default=False, init=False)
     _over: bool = field(default=False, init=False)
 
     def began(self) -> None:
         """
         Say that the answer has begun: the provider is there.
 
-        A probe need not wait for the end of a long answer.
+        A probe need not wait for the end of a long answer, and an answer that is left
+        early counts as one that came.
         """
+        self._begun = True
         if self._probe:
             self._probe = False
-            self._circuit.close()
+            with self._breaker._lock:
+                self._circuit.close()
 
     def ended(self, error: BaseException | None = None) -> None:
         """Say how it ended. Only the first time counts."""
         if self._over:
             return
         self._over = True
+        down = _is_down(error)
+        if down is None and self._begun:
+            down = False
+        with self._breaker._lock:
+            self._count(error, down)
+
+    def _count(self, error: BaseException | None, down: bool | None) -> None:
         circuit, probe = self._circuit, self._probe
         if probe:
             circuit.probing = False
-        match _is_down(error):
+        match down:
             case True:
                 circuit.failures += 1
                 circuit.last_error = type(error).__name__

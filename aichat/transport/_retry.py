@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import inf, isfinite
 from threading import Lock
 from typing import Any
 
@@ -53,18 +53,52 @@ class RetryPolicy:
         own = rand * min(self.cap, self.initial * self.factor ** min(attempt - 1, 64))
         return own if error.retry_after is None else error.retry_after + own
 
+    def is_last(self, attempt: int, error: AIChatError) -> bool:
+        """Whether *attempt* was the last one by itself, so that there is nothing to explain."""
+        return not error.retryable or attempt > self.max_retries
+
     def refusal(self, attempt: int, error: AIChatError) -> str | None:
         """Why *error* of *attempt* is final, in a few words, or ``None`` if it is not."""
-        if not error.retryable:
-            return "trying again would not help"
-        if attempt > self.max_retries:
-            return f"{attempt} {'attempts' if attempt > 1 else 'attempt'} made"
+        if self.is_last(attempt, error):
+            made = f"{attempt} {'attempts' if attempt > 1 else 'attempt'} made"
+            return made if error.retryable else "trying again would not help"
         if error.retry_after is not None and error.retry_after > self.ceiling:
             return (
                 f"the server asks to wait {error.retry_after:g} s, "
                 f"and {self.ceiling:g} s is the most"
             )
         return None
+
+    def backoff(
+        self,
+        attempt: int,
+        error: AIChatError,
+        *,
+        rand: float,
+        left: float = inf,
+        objection: str | None = None,
+        budget: RetryBudget | None = None,
+    ) -> float:
+        """
+        Seconds to wait after *attempt* failed with *error*, which is raised to give up.
+
+        *left* is what remains of the *total* deadline: a wait that would pass it fails at
+        once (D3). *objection* is what else speaks against trying again; *budget* pays if
+        nothing does. An error that might have been tried again says why it was not.
+        """
+        if self.is_last(attempt, error):
+            raise error
+        why = self.refusal(attempt, error)
+        seconds = self.delay(attempt, error, rand) or 0.0
+        if why is None and seconds >= left:
+            why = "the total deadline would pass while waiting"
+        why = why or objection
+        if why is None and budget is not None and not budget.spend():
+            why = "the retry budget is used up"
+        if why is None:
+            return seconds
+        error.context["gave_up"] = why
+        raise error.suggest(f"Not tried again: {why}.")
 
 
 @define(eq=False)

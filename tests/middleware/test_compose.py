@@ -7,7 +7,14 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from aichat import ChatRequest, Handler, StreamChunk, TextDelta, compose
+from aichat import (
+    ChatRequest,
+    ContentFilteredError,
+    Handler,
+    StreamChunk,
+    TextDelta,
+    compose,
+)
 
 REQUEST = ChatRequest("Hi", "fake:m")
 
@@ -101,3 +108,52 @@ async def test_cancellation_reaches_the_bottom() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert left.is_set()
+
+
+async def test_who_closes_a_layer_closes_what_that_layer_forgot() -> None:
+    """A failed answer is released before another one is asked for. (B2)"""
+    source = Source()
+    seen: list[list[str]] = []
+
+    async def moderated(
+        request: ChatRequest, call_next: Handler
+    ) -> AsyncGenerator[StreamChunk, None]:
+        async for chunk in call_next(request):
+            if request.model == "fake:m":
+                raise ContentFilteredError("No.")
+            yield chunk
+
+    async def another(
+        request: ChatRequest, call_next: Handler
+    ) -> AsyncGenerator[StreamChunk, None]:
+        chunks = call_next(request)
+        try:
+            await anext(chunks)
+        except ContentFilteredError:
+            await chunks.aclose()
+        seen.append([*source.closed])
+        async for chunk in call_next(ChatRequest("Hi", "fake:other")):
+            yield chunk
+
+    chunks = compose([another, moderated], source)(REQUEST)
+    assert len([chunk async for chunk in chunks]) == 5
+    assert seen == [["source"]]
+    assert source.closed == ["source", "source"]
+
+
+async def test_a_stream_of_a_layer_is_a_generator() -> None:
+    """Whoever drives one by hand may send into it and throw."""
+    source = Source()
+
+    async def driving(
+        request: ChatRequest, call_next: Handler
+    ) -> AsyncGenerator[StreamChunk, None]:
+        chunks = call_next(request)
+        yield await anext(chunks)
+        yield await chunks.asend(None)
+        with pytest.raises(RuntimeError, match="enough"):
+            await chunks.athrow(RuntimeError("enough"))
+
+    chunks = compose([driving, polite], source)(REQUEST)
+    assert [chunk async for chunk in chunks] == [TextDelta("0"), TextDelta("1")]
+    assert source.closed == ["source"]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -106,6 +110,18 @@ def test_what_says_nothing_does_not_end_the_row(error: BaseException) -> None:
     assert it.is_open()
 
 
+@pytest.mark.parametrize("error", [GeneratorExit(), asyncio.CancelledError()])
+def test_an_answer_that_was_left_ends_the_row(error: BaseException) -> None:
+    """Whoever has heard enough has heard something."""  # B1
+    it = breaker()
+    for _ in range(5):
+        fail(it, 2)
+        passage = it.enter()
+        passage.began()
+        passage.ended(error)
+    assert not it.is_open()
+
+
 def test_answers_that_break_off_count_though_they_began() -> None:
     """A server that dies in the middle of every answer is down as well."""  # B1
     it = breaker()
@@ -197,3 +213,56 @@ def test_origins_do_not_know_each_other() -> None:
     assert it.is_open("https://a")
     assert not it.is_open("https://b")
     it.enter("https://b").ended()
+
+
+def together(work: Callable[[], object], threads: int = 16) -> list[object]:
+    """What *work* returns in so many threads that begin at once."""
+    start = threading.Barrier(threads)
+
+    def begin() -> object:
+        start.wait()
+        return work()
+
+    with ThreadPoolExecutor(threads) as pool:
+        return [f.result() for f in [pool.submit(begin) for _ in range(threads)]]
+
+
+class Hasty(Clock):
+    """Lets other threads go first whenever it is asked."""
+
+    def __call__(self) -> float:
+        time.sleep(0)
+        return super().__call__()
+
+
+def test_of_many_threads_one_probes() -> None:
+    """Clients in threads with a loop each share one breaker."""  # B1, C5
+    for _ in range(20):
+        clock = Hasty()
+        it = opened(clock)
+        clock.now += 10
+
+        def probe(it: CircuitBreaker = it) -> bool:
+            try:
+                it.enter()
+            except CircuitOpenError:
+                return False
+            return True
+
+        assert sum(map(bool, together(probe))) == 1
+
+
+def test_no_failure_of_many_threads_is_lost() -> None:
+    """799 failures in 16 threads, and one more."""  # B1, C5
+    it = CircuitBreaker(800, 10, clock=Hasty())
+    passages = [it.enter() for _ in range(799)]
+    share = iter([passages[first::16] for first in range(16)])
+
+    def fail_all() -> None:
+        for passage in next(share):
+            passage.ended(e.ServerError())
+
+    together(fail_all)
+    assert not it.is_open()
+    it.enter().ended(e.ServerError())
+    assert it.is_open()

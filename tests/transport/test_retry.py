@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from aichat.errors import (
+    AIChatError,
     AuthenticationError,
     ConfigError,
     RateLimitError,
@@ -98,3 +99,39 @@ def test_a_budget_without_a_reserve_earns_all_the_same() -> None:
         budget.earn()
     assert budget.spend()
     assert not budget.spend()
+
+
+@pytest.mark.parametrize(
+    ("attempt", "error", "said"),
+    [
+        (1, AuthenticationError("No."), None),
+        (5, ServerError("No."), None),
+        (1, ServerError("No.", retry_after=3600), "60 s is the most"),
+    ],
+)
+def test_a_backoff_that_is_none_raises(
+    attempt: int, error: AIChatError, said: str | None
+) -> None:
+    """The error itself, which says why only where that is not plain to see."""  # R2, R3
+    with pytest.raises(type(error)) as caught:
+        POLICY.backoff(attempt, error, rand=0.5)
+    assert caught.value is error
+    assert ("Not tried again" in str(error)) is (said is not None)
+    assert said is None or said in error.context["gave_up"]
+
+
+def test_a_backoff_that_would_pass_the_deadline_is_none() -> None:
+    """0.25 s are too long when that is all there is."""  # D3
+    assert POLICY.backoff(1, ServerError(), rand=0.5, left=0.26) == 0.25
+    with pytest.raises(ServerError, match="total deadline would pass while waiting"):
+        POLICY.backoff(1, ServerError(), rand=0.5, left=0.25)
+
+
+def test_a_backoff_is_paid_for_last() -> None:
+    """What fails for another reason costs no retry."""  # R4
+    budget = RetryBudget(reserve=1)
+    with pytest.raises(ServerError, match=r"Not tried again: because\."):
+        POLICY.backoff(1, ServerError(), rand=0, objection="because", budget=budget)
+    assert POLICY.backoff(1, ServerError(), rand=0, budget=budget) == 0
+    with pytest.raises(ServerError, match="budget is used up"):
+        POLICY.backoff(1, ServerError(), rand=0, budget=budget)
