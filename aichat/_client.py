@@ -18,7 +18,7 @@ from ._builder import RequestBuilder
 from ._config import ClientConfig
 from ._connect import Directory, profile_of
 from ._registry import Registry
-from ._stream import ChatStream
+from ._stream import ChatStream, UnderWay
 from .errors import AIChatError, ClosedError, ConfigError, InvalidRequestError
 from .middleware import Middleware, compose
 from .providers import (
@@ -29,6 +29,7 @@ from .providers import (
     counter_of,
     estimated_count,
 )
+from .transport import Send
 from .types import (
     ChatRequest,
     ChatResponse,
@@ -96,6 +97,7 @@ class Client:
         self._middleware = tuple(middleware)
         self._handler = compose(self._middleware, self._dispatch)
         self._closed = False
+        self._under_way = set[UnderWay]()
         self._default_provider = next(iter(providers))
         self._model = self._address(model) if model else None
         if self._model and self._model.partition(":")[0] in providers:
@@ -109,14 +111,15 @@ class Client:
         middleware: Sequence[Middleware] = (),
         registry: Registry | None = None,
         profiles: Mapping[str, ModelProfile] = MappingProxyType({}),
+        send: Send | None = None,
         **settings: Any,
     ) -> Client:
         """
         Configure a client from ``AI_PROVIDER``, ``AI_API_KEY`` and the like.
 
         *settings* are fields of `ClientConfig` and win over the environment. Models of
-        other providers work as well if their own key variables are set. *profiles* are as
-        in `from_config`. Raises `ConfigError`.
+        other providers work as well if their own key variables are set. *profiles* and
+        *send* are as in `from_config`. Raises `ConfigError`.
         """
         config = ClientConfig.from_env(environ, **settings)
         return cls.from_config(
@@ -125,6 +128,7 @@ class Client:
             registry=registry,
             profiles=profiles,
             environ=environ,
+            send=send,
         )
 
     @classmethod
@@ -136,14 +140,19 @@ class Client:
         registry: Registry | None = None,
         profiles: Mapping[str, ModelProfile] = MappingProxyType({}),
         environ: Mapping[str, str] = os.environ,
+        send: Send | None = None,
     ) -> Client:
         """
         Make a client after *config*.
 
         *profiles*, by ``"provider:model"``, say what models accept, where aichat cannot
-        know it or is wrong: see `ModelProfile`. Raises `ConfigError`.
+        know it or is wrong: see `ModelProfile`. *send* takes the place of the connection
+        pool, which is then never opened: a recording, or an HTTP client of your own, with
+        connections that you look after. Raises `ConfigError`.
         """
-        directory = Directory(config, registry or Registry(), environ, profiles)
+        directory = Directory(
+            config, registry or Registry(), environ, profiles, send=send
+        )
         return cls(directory, model=config.address, middleware=middleware)
 
     @classmethod
@@ -174,7 +183,8 @@ class Client:
         Raises `InvalidRequestError` at once for a request that makes no sense; the stream
         raises `AIChatError`.
         """
-        return ChatStream(self._handler, self._request(prompt, dict(options)))
+        request = self._request(prompt, dict(options))
+        return ChatStream(self._handler, request, self._under_way)
 
     async def complete(
         self, prompt: Prompt, /, **options: Unpack[RequestOptions]
@@ -284,6 +294,9 @@ class Client:
                 await provider.aclose()
         if isinstance(self._providers, Directory):
             await self._providers.aclose()
+        # Their providers have told those that wait for an answer. Others wait in a middleware.
+        for stream in tuple(self._under_way):
+            stream.end(ClosedError("The client was closed while this was under way."))
 
     async def __aenter__(self) -> Self:
         return self
@@ -304,7 +317,9 @@ class Client:
         """Let the provider that the model names answer: the innermost handler."""
         if self._closed:
             raise ClosedError("This client is closed.", operation="chat")
-        request = evolve(request, model=self._address(request.model))
+        model = self._address(request.model)
+        if model != request.model:
+            request = evolve(request, model=model)
         return self._provider(request.provider_name or "").stream(request)
 
     def _batch_provider(self, name: str) -> Provider:
@@ -337,18 +352,21 @@ class Client:
     def _request(self, prompt: Prompt, options: dict[str, Any]) -> ChatRequest:
         _check_names(options, _NAMES)
         _expand_timeout(options)
-        if isinstance(prompt, ChatRequest):
-            request = evolve(prompt, **options) if options else prompt
-        else:
-            request = ChatRequest(prompt, **options)
-        model = request.model or self._model
+        known = prompt.model if isinstance(prompt, ChatRequest) else ""
+        model = options.get("model") or known or self._model
         if not model:
             raise InvalidRequestError(
                 "No model is named: pass model='provider:name', or set AI_MODEL.",
                 operation="chat",
             )
-        model = self._address(model)
-        return request if model == request.model else evolve(request, model=model)
+        # Made once, with all that is known: checking a request takes its time.
+        if isinstance(model, str):  # what is none, the request refuses
+            options["model"] = self._address(model)
+        if not isinstance(prompt, ChatRequest):
+            return ChatRequest(prompt, **options)
+        if options == {"model": prompt.model}:
+            return prompt
+        return evolve(prompt, **options)
 
     def _embedding_request(
         self, inputs: str | Iterable[str] | EmbeddingRequest, options: dict[str, Any]

@@ -98,8 +98,15 @@ class ClientConfig:
     circuit_breaker_cooldown: Duration = 30.0
     #: Requests per second; ``None`` or 0 for no limit of ours.
     rate_limit: float | None = field(default=None, converter=_to_rate)
+    #: The same in other words: one of the two.
+    requests_per_minute: float | None = None
     #: How many of them may come at once.
     rate_burst: int = 1
+    #: Input and output together. A call reserves what it will probably take.
+    tokens_per_minute: float | None = None
+    #: Apart, as Anthropic counts them.
+    input_tokens_per_minute: float | None = None
+    output_tokens_per_minute: float | None = None
 
     # -- the wire --------------------------------------------------------------------
     headers: Mapping[str, str] = field(

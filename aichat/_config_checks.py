@@ -92,6 +92,7 @@ def _bad_headers(value: Any) -> str | None:
 
 
 _seconds = _number(0, "a number of seconds above 0", above=True)
+_per_minute = _number(0, "a number above 0", above=True)
 
 _CHECKS: Final[Mapping[str, _Check]] = MappingProxyType({
     "provider": _bad_provider,
@@ -106,7 +107,11 @@ _CHECKS: Final[Mapping[str, _Check]] = MappingProxyType({
     "circuit_breaker_threshold": _whole(1),
     "circuit_breaker_cooldown": _seconds,
     "rate_limit": _number(0, "a number of requests per second, or 0 for no limit"),
+    "requests_per_minute": _per_minute,
     "rate_burst": _whole(1),
+    "tokens_per_minute": _per_minute,
+    "input_tokens_per_minute": _per_minute,
+    "output_tokens_per_minute": _per_minute,
     "headers": _bad_headers,
     "settings": _bad_pairs,
     "allow_insecure_http": _a(bool, "true or false"),
@@ -123,6 +128,10 @@ _MAY_BE_NONE: Final = frozenset({
     "timeout",
     "deadlines",
     "rate_limit",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "input_tokens_per_minute",
+    "output_tokens_per_minute",
     "ca_file",
     "max_connections",
 })
@@ -136,4 +145,9 @@ def complaints(values: Mapping[str, Any]) -> dict[str, str]:
             what = check(values[name])
             if what is not None:
                 found[name] = what
+    both = "rate_limit", "requests_per_minute"
+    if not found.keys() & both and all(values.get(name) for name in both):
+        found["requests_per_minute"] = (
+            "says again what rate_limit says; set one of them"
+        )
     return found

@@ -43,12 +43,13 @@ def connect(
     *,
     pool: Pool,
     environ: Mapping[str, str],
+    send: Send | None = None,
 ) -> HTTPProvider:
     """
     Make the provider that *spec* describes, as *config* wants it.
 
-    Limits, breakers and budgets are this provider's own, the *pool* is everyone's. Raises
-    `ConfigError` for whatever is missing: an address, a key, a setting.
+    Limits, breakers and budgets are this provider's own; the *pool*, or *send* in its place,
+    is everyone's. Raises `ConfigError` for whatever is missing: an address, a key, a setting.
     """
     found = _all(
         base_url=lambda: resolve_base_url(config, spec, environ),
@@ -63,7 +64,7 @@ def connect(
         engine=engine,
         transport=Transport(
             name=spec.name,
-            send=_sending(pool.send, engine),
+            send=_sending(send or pool.send, engine),
             retry=RetryPolicy(
                 max_retries=config.max_retries, initial=config.retry_backoff
             ),
@@ -103,9 +104,21 @@ def _sending(send: Send, engine: Engine | None) -> Send:
 
 
 def _limiter(config: ClientConfig) -> Limiter | None:
-    if config.rate_limit is None:
+    requests, tokens = config.requests_per_minute, config.tokens_per_minute
+    read, written = config.input_tokens_per_minute, config.output_tokens_per_minute
+    if config.rate_limit is not None:
+        requests = config.rate_limit * 60
+    if requests is tokens is read is written is None:
         return None
-    return Limiter(RateLimit.per_second(config.rate_limit, burst=config.rate_burst))
+    return Limiter(
+        RateLimit.per_minute(
+            requests,
+            burst=config.rate_burst,
+            tokens=tokens,
+            input_tokens=read,
+            output_tokens=written,
+        )
+    )
 
 
 def _breaker(config: ClientConfig) -> CircuitBreaker | None:
@@ -143,8 +156,11 @@ class Directory(Mapping[str, Provider]):
         registry: Registry,
         environ: Mapping[str, str],
         profiles: Mapping[str, ModelProfile] = MappingProxyType({}),
+        *,
+        send: Send | None = None,
     ) -> None:
         self._config = config
+        self._send = send
         self._profiles = _by_provider(profiles, config.provider)
         for name in self._profiles:
             # Whoever has misspelled one hears of it now.
@@ -201,9 +217,16 @@ class Directory(Mapping[str, Provider]):
 
     def _make(self, config: ClientConfig) -> Provider:
         entry = self._entry(config.provider)
-        if not isinstance(entry, ProviderSpec):
-            return entry(config)
-        return connect(config, entry, pool=self._pool, environ=self._environ)
+        if isinstance(entry, ProviderSpec):
+            return connect(
+                config, entry, pool=self._pool, environ=self._environ, send=self._send
+            )
+        if self._send is not None:
+            # What it sends would go past a recording, and out into the world.
+            raise ConfigError(
+                f"The provider {config.provider!r} sends by itself: it has no use for send."
+            )
+        return entry(config)
 
     def _entry(self, name: str) -> ProviderEntry:
         entry = self.registry[name]

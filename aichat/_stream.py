@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
-from typing import Any, Self, cast, final
+from typing import Any, Protocol, Self, cast, final
+from weakref import ref
 
 from attrs import define, field
 
@@ -15,7 +16,7 @@ from .errors import AIChatError, StreamClosedError
 from .middleware import Handler
 from .types import Accumulator, ChatRequest, ChatResponse, StreamChunk, TextDelta
 
-__all__ = ["ChatStream"]
+__all__ = ["ChatStream", "UnderWay"]
 
 
 @final
@@ -35,16 +36,23 @@ class ChatStream:
 
     __slots__ = ("__weakref__", "_chunks", "_record", "request")
 
-    def __init__(self, handler: Handler, request: ChatRequest) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        request: ChatRequest,
+        under_way: set[UnderWay] | None = None,
+    ) -> None:
+        """Ask *handler* for *request*, and be in *under_way* while it answers."""
         #: What was asked, as the middleware will see it.
         self.request = request
-        self._record = _Record()
+        self._record = _Record(set() if under_way is None else under_way)
         # The generator must not refer to us: a cycle would put off its closing until the
         # garbage collector comes by.
         self._chunks = cast(
             "AsyncGeneratorType[StreamChunk, None]",
             _recorded(handler, request, self._record),
         )
+        self._record.generator = ref(self._chunks)
 
     def __aiter__(self) -> AsyncIterator[StreamChunk]:
         if self._record.done:
@@ -108,16 +116,32 @@ class ChatStream:
         """
         reader = task_inside(self._chunks) if self._chunks.ag_running else None
         if reader is not None:
-            await self._record.interrupt(reader)
+            await self._record.interrupt(
+                reader, StreamClosedError("The stream was closed by another task.")
+            )
         else:
             await self._chunks.aclose()
             self._record.leave()
+
+
+class UnderWay(Protocol):
+    """A stream that is being read."""
+
+    def end(self, error: AIChatError) -> None:
+        """Make whoever waits for its next chunk raise *error*; callable from any thread."""
+        ...
 
 
 @define(eq=False)
 class _Record:
     """What is known of a stream; shared by the `ChatStream` and its generator."""
 
+    under_way: set[UnderWay]
+    #: Weak, as a cycle would put off the generator's closing.
+    generator: Callable[[], AsyncGeneratorType[StreamChunk, None] | None] = field(
+        default=lambda: None
+    )
+    loop: asyncio.AbstractEventLoop | None = None
     chunks: list[StreamChunk] = field(factory=list)
     #: Nothing more will come.
     done: bool = False
@@ -128,6 +152,8 @@ class _Record:
     #: before.
     reader: asyncio.Task[Any] | None = None
     cancelling: int = 0
+    #: What the reader is to raise.
+    reason: AIChatError | None = None
     _left: asyncio.Event = field(factory=asyncio.Event)
     _folded: ChatResponse | None = None
 
@@ -140,16 +166,35 @@ class _Record:
             self._folded = so_far.response()
         return self._folded
 
-    async def interrupt(self, reader: asyncio.Task[Any]) -> None:
-        """
-        Make *reader* leave the generator, which only it can do, and wait until it has.
+    def begin(self) -> None:
+        """Somebody reads."""
+        self.loop = asyncio.get_running_loop()
+        self.under_way.add(self)
 
-        It works like `asyncio.timeout`: a cancellation that is taken back where it arrives.
-        """
+    def end(self, error: AIChatError) -> None:
+        """Make whoever waits for a chunk raise *error*, in its own loop."""
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._end, error)
+
+    def _end(self, error: AIChatError) -> None:
+        generator = self.generator()
+        if generator is None or not generator.ag_running:
+            return
+        reader = task_inside(generator)
+        if reader is not None:
+            self._cancel(reader, error)
+
+    async def interrupt(self, reader: asyncio.Task[Any], reason: AIChatError) -> None:
+        """Make *reader* leave the generator, which only it can do, and wait until it has."""
+        self._cancel(reader, reason)
+        await self._left.wait()
+
+    def _cancel(self, reader: asyncio.Task[Any], reason: AIChatError) -> None:
+        # It works like `asyncio.timeout`: a cancellation that is taken back where it arrives.
         if self.reader is None:
             self.reader, self.cancelling = reader, reader.cancelling()
+            self.reason = reason
             reader.cancel()
-        await self._left.wait()
 
     def interrupted(self) -> bool:
         """Whether a cancellation that arrives is ours, and ours alone; takes it back."""
@@ -158,6 +203,7 @@ class _Record:
     def leave(self) -> None:
         """Nothing more will come."""
         self.done = True
+        self.under_way.discard(self)
         self._left.set()
 
 
@@ -166,6 +212,7 @@ async def _recorded(
 ) -> AsyncGenerator[StreamChunk, None]:
     """Pass the chunks on, and keep them."""
     keep = record.chunks.append
+    record.begin()
     try:
         async with aclosing(handler(request)) as chunks:
             async for chunk in chunks:
@@ -173,12 +220,12 @@ async def _recorded(
                 yield chunk  # noqa: ASYNC119 -- closed by the chain
         record.complete = True
     except asyncio.CancelledError:
-        if not record.interrupted():
+        reason = record.reason
+        if reason is None or not record.interrupted():
             raise
-        record.error = StreamClosedError(
-            "The stream was closed by another task.", partial=record.fold()
-        )
-        raise record.error from None
+        reason.partial = record.fold()
+        record.error = reason
+        raise reason from None
     except Exception as error:
         if isinstance(error, AIChatError) and error.partial is None:
             error.partial = record.fold()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -235,6 +237,73 @@ async def test_closing_refuses_new_calls_and_is_idempotent() -> None:
     with pytest.raises(ClosedError):
         await early.response()
     assert clinic.requests == []
+
+
+async def test_closing_ends_calls_that_wait_in_a_middleware() -> None:
+    """No provider knows of them, so no provider could tell them. (C4)"""
+
+    async def patient(
+        request: ChatRequest, call_next: Handler
+    ) -> AsyncGenerator[StreamChunk, None]:
+        await asyncio.Event().wait()
+        async for chunk in call_next(request):
+            yield chunk
+
+    client = Client({"f": FakeProvider([])}, model="f:m", middleware=[patient])
+    calls = [asyncio.create_task(client.complete("Hi")) for _ in range(3)]
+    await asyncio.sleep(0)
+    cancelled = calls.pop()
+    cancelled.cancel()
+    await client.aclose()
+    for call in calls:
+        with pytest.raises(ClosedError):
+            await call
+        assert not call.cancelled()
+        assert call.cancelling() == 0
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert client._under_way == set()
+
+
+async def test_closing_leaves_a_consumer_at_its_work() -> None:
+    """Who is not waiting for a chunk is not disturbed, and finds out with the next. (C4)"""
+    client = Client({"f": FakeProvider([reply("Hello, world!")])}, model="f:m")
+    stream = client.stream("Hi")
+    await anext(stream)
+    await client.aclose()
+    await asyncio.sleep(0)
+    assert (await stream.response()).text == "Hello, world!"
+    assert client._under_way == set()
+
+
+async def test_closing_ends_calls_of_other_loops() -> None:
+    """Each in its own thread. (C4, C5)"""
+    waiting, ended = threading.Event(), list[BaseException]()
+
+    async def patient(
+        request: ChatRequest, call_next: Handler
+    ) -> AsyncGenerator[StreamChunk, None]:
+        waiting.set()
+        await asyncio.Event().wait()
+        async for chunk in call_next(request):
+            yield chunk
+
+    client = Client({"f": FakeProvider([])}, model="f:m", middleware=[patient])
+
+    def elsewhere() -> None:
+        try:
+            asyncio.run(client.complete("Hi"))
+        except ClosedError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    assert waiting.wait(5)
+    # It may be on its way to the event still.
+    while thread.is_alive():
+        await client.aclose()
+        thread.join(0.01)
+    assert len(ended) == 1
 
 
 async def test_a_request_is_checked_before_a_stream_exists() -> None:

@@ -86,7 +86,11 @@ VARIABLES: list[tuple[str, str, str, Any]] = [
     ("AI_CIRCUIT_BREAKER_COOLDOWN", "1m", "circuit_breaker_cooldown", 60),
     ("AI_RATE_LIMIT", "2.5", "rate_limit", 2.5),
     ("AI_RATE_LIMIT", "0", "rate_limit", None),
+    ("AI_REQUESTS_PER_MINUTE", "500", "requests_per_minute", 500),
     ("AI_RATE_BURST", "10", "rate_burst", 10),
+    ("AI_TOKENS_PER_MINUTE", "200000", "tokens_per_minute", 200_000),
+    ("AI_INPUT_TOKENS_PER_MINUTE", "2e6", "input_tokens_per_minute", 2_000_000),
+    ("AI_OUTPUT_TOKENS_PER_MINUTE", "90000", "output_tokens_per_minute", 90_000),
     ("AI_ALLOW_INSECURE_HTTP", "yes", "allow_insecure_http", True),
     ("AI_TRUST_ENV", "on", "trust_env", True),
     ("AI_CA_FILE", "/etc/ca.pem", "ca_file", "/etc/ca.pem"),
@@ -223,6 +227,10 @@ def test_without_a_provider_nothing_is_guessed(environ: dict[str, str]) -> None:
         ("AI_CIRCUIT_BREAKER_THRESHOLD", "0", "AI_CIRCUIT_BREAKER_THRESHOLD: must be a whole number of 1 or more"),
         ("AI_RATE_LIMIT", "fast", "AI_RATE_LIMIT: 'fast' is not a number"),
         ("AI_RATE_LIMIT", "-1", "AI_RATE_LIMIT: must be a number of requests per second"),
+        ("AI_REQUESTS_PER_MINUTE", "0", "AI_REQUESTS_PER_MINUTE: must be a number above 0, got 0.0"),
+        ("AI_TOKENS_PER_MINUTE", "-1", "AI_TOKENS_PER_MINUTE: must be a number above 0"),
+        ("AI_INPUT_TOKENS_PER_MINUTE", "nan", "AI_INPUT_TOKENS_PER_MINUTE: must be a number above 0"),
+        ("AI_OUTPUT_TOKENS_PER_MINUTE", "many", "AI_OUTPUT_TOKENS_PER_MINUTE: 'many' is not a number"),
         ("AI_BASE_URL", "example.com/v1", "AI_BASE_URL: The base URL"),
         ("AI_BASE_URL", "https://x.test/\r\nhost: evil", "AI_BASE_URL: The base URL"),
         ("AI_HEADER_X_TEAM", "a\r\nx-admin: 1", "AI_HEADER_X_TEAM: The value of the header 'x-team' holds a line end"),
@@ -317,6 +325,21 @@ def test_a_configuration_is_checked_when_it_is_made(
 
 
 # -- the order of strength -----------------------------------------------------------
+
+
+def test_the_rate_of_requests_is_said_once() -> None:
+    """
+    Per second or per minute; and no limit is no contradiction.  # G1 L1
+    """
+    both: dict[str, Any] = {"provider": "openai", "requests_per_minute": 60}
+    with pytest.raises(ConfigError, match=r"requests_per_minute: .* set one of them"):
+        ClientConfig(rate_limit=1, **both)
+    with pytest.raises(ConfigError, match=r"requests_per_minute: .* set one of them"):
+        ClientConfig.from_mapping({"rate_limit": "1", **both})
+    with pytest.raises(ConfigError) as wrong:
+        ClientConfig(rate_limit=-1, **both)
+    assert "set one of them" not in str(wrong.value)
+    assert ClientConfig(rate_limit=0, **both).requests_per_minute == 60
 
 
 def test_arguments_before_mapping_before_file_before_environment(

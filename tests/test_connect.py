@@ -6,6 +6,8 @@ import asyncio
 import gc
 import threading
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,11 +19,13 @@ from aichat import (
     ClientConfig,
     ClosedError,
     ConfigError,
+    DeadlineError,
     Deadlines,
     HTTPProvider,
     InvalidRequestError,
     Provider,
     ProviderUnavailableError,
+    RateLimit,
     RateLimitError,
     Registry,
     StreamInterruptedError,
@@ -30,7 +34,10 @@ from aichat import (
     tool_result,
     user,
 )
+from aichat._connect import connect
+from aichat.providers.openai import SPEC
 from aichat.testing import FakeProvider, Simulator, check_stream
+from aichat.transport import HTTPRequest, HTTPResponse, Phase, Pool
 
 DIALECTS = ("openai-chat", "anthropic")
 
@@ -194,6 +201,57 @@ async def test_the_rate_limit_of_the_configuration_is_kept() -> None:
                 await client.complete("Hi", deadlines=Deadlines(pool=0.01))
             assert getattr(caught.value, "phase", None) == "pool"
         assert sim.request_count == 1
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_tokens_of_the_configuration_are_kept(dialect: str) -> None:
+    """They are reserved before, and settled by what the answer says. (L1, L2)"""
+    async with Simulator() as sim:
+        limited = config(
+            sim, dialect, input_tokens_per_minute=50, output_tokens_per_minute=5000
+        )
+        async with Client.from_config(limited) as client:
+            usage = (await client.complete("Hi", max_tokens=4000)).usage
+            with pytest.raises(DeadlineError) as caught:
+                await client.complete("Hi " * 200, deadlines=Deadlines(pool=0.5))
+            assert caught.value.phase == "pool"
+        assert sim.request_count == 1
+    assert usage.input_tokens
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"),
+    [
+        ({}, None),
+        ({"rate_limit": 2}, RateLimit.per_minute(120, burst=1)),
+        (
+            {"requests_per_minute": 90, "rate_burst": 5},
+            RateLimit.per_minute(90, burst=5),
+        ),
+        (
+            {"tokens_per_minute": 9000},
+            RateLimit.per_minute(burst=1, tokens=9000),
+        ),
+        (
+            {"input_tokens_per_minute": 8, "output_tokens_per_minute": 9},
+            RateLimit.per_minute(burst=1, input_tokens=8, output_tokens=9),
+        ),
+    ],
+)
+async def test_a_configuration_becomes_a_limit(
+    settings: dict[str, Any], limit: RateLimit | None
+) -> None:
+    """Per second or per minute, of requests and of tokens. (G1, L1)"""
+    pool = Pool()
+    made = connect(
+        ClientConfig(provider="openai", api_key="sk-test", **settings),
+        SPEC,
+        pool=pool,
+        environ={},
+    )
+    limiter = made.transport.limiter
+    assert (limiter.limit if limiter else None) == limit
+    await pool.aclose()
 
 
 async def test_the_breaker_of_the_configuration_opens() -> None:
@@ -378,3 +436,48 @@ async def test_a_request_knows_nothing_of_the_key() -> None:
             shown += repr(client._providers["openai-chat"])
             await stream.aclose()
     assert "canary" not in shown
+
+
+# -- somebody else who sends -----------------------------------------------------------
+
+
+async def test_somebody_else_may_send() -> None:
+    """What is given as *send* gets every request of every provider; their connections stay open."""
+    there = Pool()
+    paths: list[str] = []
+
+    async def send(
+        request: HTTPRequest, enter: Callable[[Phase], None]
+    ) -> HTTPResponse:
+        paths.append(request.path)
+        return await there.send(request, enter)
+
+    async with Simulator() as sim:
+        client = Client.from_config(config(sim, "anthropic"), send=send)
+        assert (await client.complete("Hi")).text
+        await client.aclose()
+        environ = {
+            "AI_PROVIDER": "openai-chat",
+            "AI_API_KEY": "sk-test",
+            "AI_MODEL": "simulated",
+            "AI_BASE_URL": sim.base_url("openai-chat"),
+        }
+        # The connections are the sender's: closing a client leaves them open.
+        async with Client.from_env(environ, send=send) as client:
+            assert (await client.complete("Hi")).text
+        await there.aclose()
+    assert [path.rpartition("/")[2] for path in paths] == ["messages", "completions"]
+
+
+def test_a_provider_that_sends_by_itself_takes_no_sender() -> None:
+    """Its requests would go past a recording, so that is an error at once. (G1)"""
+    registry = Registry()
+    registry.register(lambda config: FakeProvider([]), name="mine")
+
+    async def send(
+        request: HTTPRequest, enter: Callable[[Phase], None]
+    ) -> HTTPResponse:
+        raise AssertionError("nothing is sent")
+
+    with pytest.raises(ConfigError, match="'mine' sends by itself"):
+        Client.from_config(ClientConfig(provider="mine"), registry=registry, send=send)

@@ -360,6 +360,7 @@ class HTTPProvider:
                 self.spec.dialect,
                 deadlines=request.deadlines,
                 max_retries=request.max_retries,
+                cost=self.transport.expect(request),
             )
             async with aclosing(reads):
                 introduced = False

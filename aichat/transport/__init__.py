@@ -2,6 +2,7 @@
 
 from ._address import check_base_url as check_base_url, check_headers as check_headers
 from ._breaker import CircuitBreaker as CircuitBreaker, Passage as Passage
+from ._deadline import Watch as Watch
 from ._dialect import Dialect as Dialect, Pipeline as Pipeline
 from ._errors import provider_error as provider_error, redact as redact
 from ._events import (
@@ -10,9 +11,16 @@ from ._events import (
     listening as listening,
     tell as tell,
 )
-from ._limit import Limiter as Limiter, RateLimit as RateLimit
+from ._limit import (
+    AnyLimiter as AnyLimiter,
+    Limiter as Limiter,
+    Reservation as Reservation,
+    admit as admit,
+)
+from ._meter import Meter as Meter
 from ._ndjson import NDJSONDecoder as NDJSONDecoder
 from ._pool import Pool as Pool, PoolConfig as PoolConfig
+from ._rates import Cost as Cost, Kind as Kind, RateLimit as RateLimit
 from ._retry import RetryBudget as RetryBudget, RetryPolicy as RetryPolicy
 from ._sse import ServerSentEvent as ServerSentEvent, SSEDecoder as SSEDecoder
 from ._transport import Transport as Transport

@@ -21,7 +21,7 @@ from attrs import frozen
 
 from ..errors import AIChatError
 
-__all__ = ["CallEvent", "Listener", "listening", "tell"]
+__all__ = ["CallEvent", "Listener", "heard", "listening", "tell"]
 
 _log = logging.getLogger("aichat")
 
@@ -70,6 +70,11 @@ def listening(listener: Listener) -> Generator[None, None, None]:
         yield
     finally:
         _listeners.reset(token)
+
+
+def heard() -> bool:
+    """Whether anybody listens: an event that nobody hears need not be made."""
+    return bool(_listeners.get())
 
 
 def tell(event: CallEvent) -> None:

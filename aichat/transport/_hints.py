@@ -12,9 +12,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Any
 
-__all__ = ["allowance_reset", "reset_seconds", "retry_after", "should_retry"]
+from ._rates import Kind
+
+__all__ = [
+    "allowance_left",
+    "allowance_reset",
+    "reset_seconds",
+    "retry_after",
+    "should_retry",
+]
 
 # Go's time.Duration, as in "6m0s", "1h2m3.5s" and "120ms" (https://pkg.go.dev/time#ParseDuration).
 _UNITS = {
@@ -35,6 +44,17 @@ _DURATION = re.compile(
 _TRY_AGAIN = re.compile(
     r"(?:try again|retry) (?:in|after) (\d[\w.]*)(?: (s)econds?)?", re.I
 )
+#: What is left of what, by the ending of the header's name.
+_LEFT: Mapping[str, Kind] = MappingProxyType({
+    "": "requests",
+    "-requests": "requests",
+    "-tokens": "tokens",
+    "-input-tokens": "input_tokens",
+    "-output-tokens": "output_tokens",
+    # Mistral's.
+    "-req-minute": "requests",
+    "-tokens-minute": "tokens",
+})
 #: Beyond these a plain number is a moment, not a duration: seconds, then milliseconds.
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
 
@@ -90,6 +110,22 @@ def allowance_reset(headers: Mapping[str, str], *, now: float) -> float | None:
     return max(waits, default=None)
 
 
+def allowance_left(headers: Mapping[str, str]) -> dict[Kind, float]:
+    """
+    How many requests and tokens the server still allows, as far as it says.
+
+    Other limits that it may have, of a project or of a day's images, are not ours to count.
+    """
+    left: dict[Kind, float] = {}
+    for remaining, _ in _allowances(headers):
+        name = remaining.removeprefix("x-ratelimit-remaining")
+        name = name.removeprefix("anthropic-ratelimit").removesuffix("-remaining")
+        number = _number(headers.get(remaining))
+        if (kind := _LEFT.get(name)) and number is not None and number >= 0:
+            left[kind] = min(number, left.get(kind, number))
+    return left
+
+
 def reset_seconds(value: str | None, *, now: float) -> float | None:
     """
     Read one reset header: seconds, a moment, a Go duration or an RFC 3339 date.
@@ -132,7 +168,8 @@ def _number(value: str | None) -> float | None:
     # `float` also reads "nan", "1_0" and "infinity": only what RFC 9110 or a vendor sends.
     if value is None or not re.fullmatch(r"\s*-?\d+(\.\d*)?\s*", value, re.ASCII):
         return None
-    return float(value)
+    number = float(value)
+    return number if math.isfinite(number) else None
 
 
 def _sane(seconds: float) -> float | None:

@@ -1,78 +1,103 @@
 """
-No more requests than were agreed upon: first come, first served.
+No more than was agreed upon: first come, first served.
 
-aiolimiter is the token bucket. It wakes the smallest request first and belongs to one loop,
-so a queue stands before it, and every loop gets a bucket of its own.
+A call is let through at the moment when everything that is limited has room for it, and not
+before: whoever takes from one bucket and then waits for another has taken too early. What it
+takes is an estimate; how much it was is said afterwards (`Reservation`).
+
+aiolimiter is the bucket (`Bucket`). It wakes the smallest request first and belongs to one
+loop, so a queue stands before it, and every loop has buckets of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import final
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol, final
 
-from aiolimiter import AsyncLimiter
-from attrs import Factory, define, field, frozen
+from attrs import define, field
 
-from ..errors import ConfigError
-from ..types._values import is_number
-from ._retry import check_number
+from ..types import Usage
+from ._bucket import Bucket
+from ._deadline import Watch
+from ._rates import ONE_REQUEST, Cost, Kind, RateLimit
 
-__all__ = ["Limiter", "RateLimit"]
+__all__ = ["AnyLimiter", "Limiter", "Reservation", "admit"]
 
 
-@frozen
-class RateLimit:
+class Reservation(Protocol):
     """
-    So many *requests* per so many seconds, evenly, after a burst of *burst* at once.
+    What a call has been promised. One of the two has to be said at its end.
 
-    >>> RateLimit.per_minute(600)
-    RateLimit(requests=600, per=60.0, burst=600)
+    Only the first counts, neither waits nor raises, and both are safe in a ``finally``. The
+    *request* is not given back: it is the sending that counts.
     """
 
-    requests: float = field(validator=check_number)
-    per: float = field(default=60.0, validator=check_number)
-    #: How many may go at once after a pause; as many as *requests* unless said otherwise.
-    burst: float = field(
-        default=Factory(lambda limit: _burst(limit.requests), takes_self=True),
-        validator=check_number,
-    )
+    def settle(self, usage: Usage, /) -> None:
+        """
+        Take what *usage* says instead of the estimate; where it says nothing that remains.
 
-    def __attrs_post_init__(self) -> None:
-        if not (self.requests > 0 and self.per > 0 and self.burst >= 1):
-            raise ConfigError(
-                f"{self!r} would never let anything through: requests and per must be "
-                "above 0, and burst at least 1."
-            )
+        More than was reserved makes those wait who come later.
+        """
+        ...
 
-    @classmethod
-    def per_second(cls, requests: float, *, burst: float | None = None) -> RateLimit:
-        """So many requests a second."""
-        return cls(requests, 1.0) if burst is None else cls(requests, 1.0, burst)
+    def cancel(self) -> None:
+        """Give the tokens back: the call has used none."""
+        ...
 
-    @classmethod
-    def per_minute(cls, requests: float, *, burst: float | None = None) -> RateLimit:
-        """So many requests a minute."""
-        return cls(requests, 60.0) if burst is None else cls(requests, 60.0, burst)
+
+class AnyLimiter(Protocol):
+    """What the transport and the middleware want of a limiter, wherever its counts are kept."""
 
     @property
-    def rate(self) -> float:
-        """Requests per second."""
-        return self.requests / self.per
+    def limit(self) -> RateLimit: ...
+
+    async def reserve(self, cost: Cost = ONE_REQUEST, /) -> Reservation:
+        """Wait until there is room for *cost*. Who is cancelled meanwhile has taken nothing."""
+        ...
+
+    def wait_for(self, cost: Cost = ONE_REQUEST, /) -> float:
+        """Seconds that `reserve` would take by what is known now; 0 if it would not wait."""
+        ...
+
+    def pause(self, seconds: float, /) -> None:
+        """Let nobody through for *seconds*: the provider says that all is used up."""
+        ...
+
+    def learn(self, left: Mapping[Kind, float], /) -> None:
+        """Hear from the provider how much is *left*. Only less than was thought counts."""
+        ...
 
 
-def _burst(requests: float) -> float:
-    # Validators come later; they will say what is wrong with it.
-    return max(requests, 1) if is_number(requests) else 1
+async def admit(
+    limiter: AnyLimiter, cost: Cost, watch: Watch, waits: Callable[[float], None]
+) -> Reservation:
+    """
+    Ask *limiter*, and wait for it as long as *watch* allows.
+
+    *waits* is told how long that will take. Raises `DeadlineError`, at once if it is hopeless.
+    """
+    seconds = limiter.wait_for(cost)
+    if seconds > 0:
+        waits(seconds)
+        watch.enter("pool")
+        if seconds > watch.until_due:
+            raise watch.late()
+    return await watch.during("pool", partial(limiter.reserve, cost))
 
 
 @final
 @define(eq=False)
 class Limiter:
     """
-    Lets requests through at the rate of a `RateLimit`, in the order in which they came.
+    Keeps to a `RateLimit`, in the order in which the calls came (L1).
 
-    A permit is not given back: it is the sending that counts. One who is cancelled while
-    waiting has taken nothing.
+    For one process: each event loop has the whole limit for itself.
+
+    >>> limiter = Limiter(RateLimit.per_minute(600, tokens=200_000))
+    >>> limiter.limit.tokens
+    200000
     """
 
     limit: RateLimit
@@ -80,39 +105,57 @@ class Limiter:
         factory=dict, init=False, repr=False
     )
 
-    async def acquire(self, cost: float = 1.0) -> None:
-        """Wait for *cost* permits; more than a burst is taken for a burst."""
+    async def reserve(self, cost: Cost = ONE_REQUEST) -> Reservation:
+        """Wait until there is room for *cost*; more than a burst is taken for a burst."""
         lane = self._lane()
-        cost = min(cost, self.limit.burst)
-        lane.queued += cost
+        amounts = self.limit.amounts(cost)
+        lane.join(amounts)
         try:
             async with lane.turn:
-                await lane.bucket.acquire(cost)
-                # Afterwards, and once more, for a pause that came or grew meanwhile.
-                while (pause := lane.pause) > 0:  # noqa: ASYNC110 -- for a clock
-                    await asyncio.sleep(pause)
+                while (seconds := lane.seconds_until(amounts)) > 0:
+                    await lane.wait(seconds)
+                # No `await` from here on: nobody can be cancelled with something in hand.
+                return _Reservation(self.limit, cost, lane, lane.take(amounts))
         finally:
-            lane.queued -= cost
+            lane.leave(amounts)
 
-    def wait_for(self, cost: float = 1.0) -> float:
-        """Seconds that `acquire` would take by what is known now; 0 if it would not wait."""
+    def wait_for(self, cost: Cost = ONE_REQUEST) -> float:
+        """
+        Seconds that `reserve` would take by what is known now; 0 if it would not wait.
+
+        It may turn out shorter or longer, as answers come out shorter or longer than was
+        thought.
+        """
         lane = self._lane()
-        missing = lane.queued + min(cost, self.limit.burst) - lane.free()
-        # A float's worth less than a permit is no wait.
-        wait = missing / self.limit.rate if missing > 1e-9 else 0.0
-        return max(wait, lane.pause, 0.0)
+        amounts = self.limit.amounts(cost)
+        return lane.seconds_until({
+            kind: amount + lane.queued[kind] for kind, amount in amounts.items()
+        })
 
     def pause(self, seconds: float) -> None:
         """Let nobody through for *seconds*: the provider says that the allowance is used up."""
         lane = self._lane()
         lane.paused_until = max(lane.paused_until, lane.loop.time() + seconds)
 
+    def learn(self, left: Mapping[Kind, float]) -> None:
+        """
+        Hear from the provider how much is *left*: other processes may use the same key (L4).
+
+        Only less than was thought counts. The provider does not know yet of what we are
+        about to send.
+        """
+        buckets = self._lane().buckets
+        for kind, room in left.items():
+            if kind in buckets:
+                buckets[kind].leave(room)
+
     def _lane(self) -> _Lane:
         loop = asyncio.get_running_loop()
         lane = self._lanes.get(loop)
         if lane is None:
-            for other in [other for other in self._lanes if other.is_closed()]:
-                self._lanes.pop(other, None)
+            for other in list(self._lanes):
+                if other.is_closed():
+                    self._lanes.pop(other, None)
             lane = self._lanes[loop] = _Lane(self.limit, loop)
         return lane
 
@@ -125,30 +168,87 @@ class _Lane:
     loop: asyncio.AbstractEventLoop
     #: Wakes in the order of asking, and a cancelled waiter just leaves.
     turn: asyncio.Lock = field(factory=asyncio.Lock, init=False)
-    bucket: AsyncLimiter = field(init=False)
-    #: What those who wait have asked for.
-    queued: float = field(default=0.0, init=False)
+    buckets: dict[Kind, Bucket] = field(init=False)
+    #: What those who wait have asked for, and how many they are.
+    queued: dict[Kind, float] = field(init=False)
+    waiting: int = field(default=0, init=False)
     #: By the loop's clock.
     paused_until: float = field(default=0.0, init=False)
+    #: Of the one whose turn it is.
+    _waker: asyncio.Future[None] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        # A bucket of *burst* that empties at *requests* per *per*.
-        self.bucket = AsyncLimiter(self.limit.burst, self.limit.burst / self.limit.rate)
+        self.buckets = {kind: Bucket(*size) for kind, size in self.limit.sizes.items()}
+        self.queued = dict.fromkeys(self.buckets, 0.0)
 
-    @property
-    def pause(self) -> float:
-        """Seconds that are left of a pause."""
-        return self.paused_until - self.loop.time()
+    def join(self, amounts: Mapping[Kind, float]) -> None:
+        """Count somebody who asks for *amounts*."""
+        self.waiting += 1
+        for kind, amount in amounts.items():
+            self.queued[kind] += amount
 
-    def free(self) -> float:
-        """How many permits are there now. The bucket only tells whether so many are."""
-        low, high = 0.0, self.limit.burst
-        if self.bucket.has_capacity(high):
-            return high
-        while high - low > 1e-3:
-            middle = (low + high) / 2
-            if self.bucket.has_capacity(middle):
-                low = middle
+    def leave(self, amounts: Mapping[Kind, float]) -> None:
+        """Count somebody who has them, or has given up."""
+        self.waiting -= 1
+        for kind, amount in amounts.items():
+            # Sums of fractions do not come back to where they began.
+            self.queued[kind] = self.queued[kind] - amount if self.waiting else 0.0
+
+    def seconds_until(self, amounts: Mapping[Kind, float]) -> float:
+        """How long until there is room for all of *amounts*, and no pause."""
+        return max(
+            self.paused_until - self.loop.time(),
+            0.0,
+            # Who needs nothing of something does not wait for it.
+            *(self.buckets[k].seconds_until(a) for k, a in amounts.items() if a),
+        )
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for *seconds*, or until somebody has given something back."""
+        self._waker = self.loop.create_future()
+        await asyncio.wait([self._waker], timeout=seconds)
+
+    def take(self, amounts: Mapping[Kind, float]) -> dict[Kind, int]:
+        """Take all of *amounts*, and return a ticket for each that may be corrected."""
+        tickets: dict[Kind, int] = {}
+        for kind, amount in amounts.items():
+            if kind == "requests":
+                self.buckets[kind].add(amount)
             else:
-                high = middle
-        return low
+                tickets[kind] = self.buckets[kind].take(amount)
+        return tickets
+
+    def wake(self) -> None:
+        """Let the one whose turn it is look again."""
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)
+
+
+@final
+@define(eq=False)
+class _Reservation:
+    """A `Reservation` in one loop's buckets."""
+
+    _limit: RateLimit
+    _cost: Cost
+    _lane: _Lane
+    _tickets: dict[Kind, int]
+
+    def settle(self, usage: Usage) -> None:
+        if self._tickets:
+            self._correct(self._limit.used(self._cost, usage))
+
+    def cancel(self) -> None:
+        if self._tickets:
+            self._correct(Cost(requests=self._cost.requests))
+
+    def _correct(self, used: Cost) -> None:
+        tickets, self._tickets = self._tickets, {}
+        # A finaliser may come after the loop's end. Nobody waits there any more.
+        if self._lane.loop.is_closed():
+            return
+        reserved, taken = self._limit.amounts(self._cost), self._limit.amounts(used)
+        for kind, ticket in tickets.items():
+            amount = taken[kind] - reserved[kind]
+            self._lane.buckets[kind].correct(ticket, amount)
+        self._lane.wake()

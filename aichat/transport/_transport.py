@@ -6,7 +6,7 @@ attempt. `Transport._retrying` is that order, and the only place to change it.
 
     stream ─▶ _retrying ─▶ _first_output ─▶ send
                 │ breaker.enter
-                │ limiter.acquire
+                │ limiter.reserve
                 │ attempt: send, read, decode, until the first output chunk
                 └ sleep, and once more
     stream ◀─ the rest of that one answer, one list of chunks per network read
@@ -15,9 +15,9 @@ attempt. `Transport._retrying` is that order, and the only place to change it.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -38,10 +38,12 @@ from ..errors import (
 )
 from ..types import (
     DEFAULT_DEADLINES,
+    ChatRequest,
     Deadlines,
     JSONError,
     ResponseStart,
     StreamChunk,
+    Usage,
     UsageUpdate,
     loads,
 )
@@ -51,9 +53,11 @@ from ._deadline import Watch
 from ._dialect import MAX_DOCUMENT, Dialect, Pipeline
 from ._download import Download
 from ._errors import provider_error, request_id, scrub
-from ._events import CallEvent, tell
-from ._hints import allowance_reset
-from ._limit import Limiter
+from ._events import CallEvent, heard, tell
+from ._hints import allowance_left, allowance_reset
+from ._limit import AnyLimiter, Reservation, admit
+from ._meter import Meter
+from ._rates import ONE_REQUEST, Cost
 from ._retry import RetryBudget, RetryPolicy
 from ._wire import Decoder, HTTPRequest, HTTPResponse, Send
 
@@ -87,7 +91,7 @@ class Transport:
     retry: RetryPolicy = field(factory=RetryPolicy)
     #: ``None`` switches it off.
     budget: RetryBudget | None = field(factory=RetryBudget)
-    limiter: Limiter | None = None
+    limiter: AnyLimiter | None = None
     breaker: CircuitBreaker | None = None
     deadlines: Deadlines = DEFAULT_DEADLINES
     #: Bytes of an answer that comes as one JSON document.
@@ -109,6 +113,7 @@ class Transport:
         *,
         deadlines: Deadlines | None = None,
         max_retries: int | None = None,
+        cost: Cost = ONE_REQUEST,
     ) -> AsyncGenerator[list[StreamChunk], None]:
         """
         Send *request* and yield the chunks of the answer, a list per network read.
@@ -117,14 +122,20 @@ class Transport:
         `ResponseStart`. Until then failures are retried; afterwards, and when retrying has
         not helped, an `AIChatError` that is no longer retryable is raised. (With no retries
         allowed here it stays as retryable as it is, for a retry further out.)
+
+        Each attempt takes *cost* from the limiter. What the answer says of its usage, or
+        what has arrived of it if it is left or cut, takes the place of that at the end.
         """
-        call = self._begin(request, deadlines, max_retries)
+        call = self._begin(request, deadlines, max_retries, cost)
+        meter = self._meter(call)
         answer: _Answer | None = None
         outcome: BaseException | None = GeneratorExit()  # unless we get to the end
         try:
             answer = await self._retrying(call, lambda: self._speak(call, dialect))
             chunks = answer.first
             while True:
+                if meter is not None:
+                    meter.count(chunks)
                 if chunks:
                     yield chunks
                 if answer.over:
@@ -148,6 +159,7 @@ class Transport:
         error_codes: Mapping[str, type[AIChatError]] | None = None,
         deadlines: Deadlines | None = None,
         max_retries: int | None = None,
+        cost: Cost = ONE_REQUEST,
         answers_errors: bool = False,
     ) -> Any:
         """
@@ -155,7 +167,7 @@ class Transport:
 
         With *answers_errors* an ``error`` in a good answer is raised like its HTTP form.
         """
-        call = self._begin(request, deadlines, max_retries)
+        call = self._begin(request, deadlines, max_retries, cost)
         outcome: BaseException | None = GeneratorExit()  # unless we get to the end
         value: Any = None
         try:
@@ -186,7 +198,7 @@ class Transport:
         For bodies too long to be held. Failures are retried until there is a first piece, as
         in `stream`.
         """
-        call = self._begin(request, deadlines, max_retries)
+        call = self._begin(request, deadlines, max_retries, ONE_REQUEST)
         codes = error_codes or {}
         body: Download[T] | None = None
         outcome: BaseException | None = GeneratorExit()  # unless we get to the end
@@ -209,6 +221,12 @@ class Transport:
         if isinstance(outcome, AIChatError):
             raise outcome
 
+    def expect(self, request: ChatRequest) -> Cost:
+        """Guess what *request* will take from the limiter. Free where no tokens are limited."""
+        return (
+            ONE_REQUEST if self.limiter is None else self.limiter.limit.expect(request)
+        )
+
     async def aclose(self) -> None:
         """End the calls under way with `ClosedError`, and refuse new ones. Waits for nothing."""
         self._closed = True
@@ -226,12 +244,14 @@ class Transport:
         request: HTTPRequest,
         deadlines: Deadlines | None,
         max_retries: int | None,
+        cost: Cost,
     ) -> _Call:
         if self._closed:
             raise ClosedError("The client is closed.")
         check_headers(request.headers)
         base_url = check_base_url(
             request.base_url,
+            # Not kept: what this raises shows our local variables to error reporters.
             with_key=bool(secrets_of(request.headers)),
             allow_insecure=self.allow_insecure,
         )
@@ -244,6 +264,7 @@ class Transport:
             request=evolve(request, base_url=base_url, headers=self._headers(request)),
             policy=policy,
             watch=Watch(limits),
+            cost=cost,
             secrets=secrets_of(request.headers),
         )
         if self.budget is not None:
@@ -251,17 +272,24 @@ class Transport:
         self._calls.add(call)
         return call
 
+    def _meter(self, call: _Call) -> Meter | None:
+        """What counts the tokens of a streamed answer, if anybody wants to know."""
+        if self.limiter is not None and self.limiter.limit.counts_tokens:
+            call.meter = Meter()
+        return call.meter
+
     def _headers(self, request: HTTPRequest) -> Mapping[str, str]:
         key = self.idempotency_header
         if key is None or request.method != "POST":
             return request.headers
         if key.lower() in map(str.lower, request.headers):
             return request.headers
-        return {**request.headers, key: uuid.uuid4().hex}
+        return {**request.headers, key: os.urandom(16).hex()}
 
     def _end(self, call: _Call, outcome: BaseException | None) -> None:
         """Let go of *call*; make an error final, and fit to be seen."""
         self._calls.discard(call)
+        call.settle(ended=outcome is None)
         if call.passage is not None:
             call.passage.ended(outcome)
         if isinstance(outcome, AIChatError):
@@ -302,40 +330,36 @@ class Transport:
 
     async def _permit(self, call: _Call) -> None:
         """Ask the limiter, and wait, unless that is hopeless."""
-        limiter, watch = self.limiter, call.watch
-        if limiter is None:
-            return
-        seconds = limiter.wait_for()
-        if seconds == 0:
-            await limiter.acquire()
-            return
-        self._tell("waiting", call, reason="limiter", seconds=seconds)
-        watch.enter("pool")
-        if seconds > watch.until_due:
-            raise watch.late()
-        await watch.during("pool", limiter.acquire)
+        if self.limiter is not None:
+            call.reservation = await admit(
+                self.limiter,
+                call.cost,
+                call.watch,
+                lambda seconds: self._tell(
+                    "waiting", call, reason="limiter", seconds=seconds
+                ),
+            )
 
     def _backoff(self, call: _Call, failure: AIChatError) -> float:
         """Seconds until the next attempt. Raises *failure* if there is to be none."""
         call.tries += 1
-        if not failure.retryable or call.tries > call.policy.max_retries:
-            raise failure
+        return call.policy.backoff(
+            call.tries,
+            failure,
+            rand=self.rand(),
+            left=call.watch.left,
+            objection=self._objection(call, failure),
+            budget=self.budget,
+        )
+
+    def _objection(self, call: _Call, failure: AIChatError) -> str | None:
+        """What speaks against another attempt, beside the policy and the time."""
+        if not call.may_repeat(failure):
+            return "it may have arrived, and must not do so twice"
         origin = origin_of(call.request.base_url)
-        why = call.policy.refusal(call.tries, failure)
-        seconds = call.policy.delay(call.tries, failure, self.rand()) or 0.0
-        if why is None and seconds >= call.watch.left:
-            why = "the total deadline would pass while waiting"
-        if why is None and not call.may_repeat(failure):
-            why = "it may have arrived, and must not do so twice"
-        if why is None and self.breaker is not None and self.breaker.is_open(origin):
-            why = "the circuit has opened"
-        if why is None and self.budget is not None and not self.budget.spend():
-            why = "the retry budget is used up"
-        if why is None:
-            return seconds
-        failure.context["gave_up"] = why
-        failure.message = f"{failure.message} (Not tried again: {why}.)"
-        raise failure
+        if self.breaker is not None and self.breaker.is_open(origin):
+            return "the circuit has opened"
+        return None
 
     def _tell(
         self,
@@ -346,6 +370,8 @@ class Transport:
         seconds: float = 0.0,
         error: AIChatError | None = None,
     ) -> None:
+        if not heard():
+            return
         tell(
             CallEvent(
                 kind=kind,
@@ -442,22 +468,35 @@ class Transport:
         try:
             call.request_id = request_id(response.headers)
             if 200 <= response.status < 300:
-                self._learn(call, allowance_reset(response.headers, now=time.time()))
+                self._learn(call, response.headers)
                 return response
             failure = await self._refusal(watch, response, codes)
         except BaseException:
             response.abort()
             raise
         response.abort()
-        if isinstance(failure, RateLimitError):
-            self._learn(call, failure.retry_after)
+        self._learn(call, response.headers, failure)
         raise failure
 
-    def _learn(self, call: _Call, seconds: float | None) -> None:
-        """Let the others wait as well, if the provider says for how long (L4)."""
+    def _learn(
+        self,
+        call: _Call,
+        headers: Mapping[str, str],
+        failure: ProviderError | None = None,
+    ) -> None:
+        """Hear from the provider how much is left, and let the others wait as well (L4)."""
+        limiter = self.limiter
+        if limiter is None:
+            return
+        limiter.learn(allowance_left(headers))
+        seconds = None
+        if failure is None:
+            seconds = allowance_reset(headers, now=time.time())
+        elif isinstance(failure, RateLimitError):
+            seconds = failure.retry_after
         # Who has to wait longer is told so by the provider, at once.
-        if self.limiter is not None and seconds and seconds <= call.policy.ceiling:
-            self.limiter.pause(seconds)
+        if seconds and seconds <= call.policy.ceiling:
+            limiter.pause(seconds)
 
     async def _refusal(
         self,
@@ -500,8 +539,13 @@ class _Call:
     request: HTTPRequest
     policy: RetryPolicy
     watch: Watch
+    #: What each attempt takes from the limiter.
+    cost: Cost
     secrets: tuple[str, ...]
     passage: Passage | None = None
+    #: Of the attempt under way, and what counts its tokens if they are limited.
+    reservation: Reservation | None = None
+    meter: Meter | None = None
     #: Requests sent, and times that something failed.
     attempts: int = 0
     tries: int = 0
@@ -523,8 +567,23 @@ class _Call:
             self.passage.began()
 
     def failed(self, error: AIChatError) -> None:
+        if self.reservation is not None:
+            self.reservation.cancel()
+            self.reservation = None
         if self.passage is not None:
             self.passage.ended(error)
+
+    def settle(self, *, ended: bool) -> None:
+        """Say to the limiter what the attempt under way has used."""
+        if self.reservation is None:
+            return
+        if not self.spoken and self.watch.phase in ("pool", "connect"):
+            # It was left before anything was sent.
+            self.reservation.cancel()
+        elif self.meter is None:
+            self.reservation.settle(Usage())
+        else:
+            self.reservation.settle(self.meter.usage(ended=ended))
 
 
 @final

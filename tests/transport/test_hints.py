@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from aichat.transport._hints import (
+    allowance_left,
     allowance_reset,
     reset_seconds,
     retry_after,
@@ -130,6 +132,60 @@ def test_what_is_used_up_and_until_when(
     # It is a reason to wait after a 429, and no other error.
     assert retry_after(headers, status=429, now=NOW) == seconds
     assert retry_after(headers, status=500, now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "left"),
+    [
+        ({}, {}),
+        (
+            {
+                "x-ratelimit-remaining-requests": "59",
+                "x-ratelimit-remaining-tokens": "149984",
+                "x-ratelimit-limit-tokens": "150000",
+            },
+            {"requests": 59, "tokens": 149_984},
+        ),
+        (
+            {
+                "Anthropic-Ratelimit-Requests-Remaining": "49",
+                "anthropic-ratelimit-requests-remaining": "49",
+                "anthropic-ratelimit-tokens-remaining": "48000",
+                "anthropic-ratelimit-input-tokens-remaining": "40000",
+                "anthropic-ratelimit-output-tokens-remaining": "8000",
+                "anthropic-ratelimit-output-tokens-reset": "2023-11-14T22:13:50Z",
+            },
+            {
+                "requests": 49,
+                "tokens": 48_000,
+                "input_tokens": 40_000,
+                "output_tokens": 8_000,
+            },
+        ),
+        # OpenRouter's, and Mistral's; of two that mean the same the smaller one.
+        ({"x-ratelimit-remaining": "7"}, {"requests": 7}),
+        (
+            {
+                "x-ratelimit-remaining-req-minute": "9",
+                "x-ratelimit-remaining": "5",
+                "x-ratelimit-remaining-tokens-minute": "80",
+            },
+            {"requests": 5, "tokens": 80},
+        ),
+        # Limits of something else, and nonsense.
+        ({"x-ratelimit-remaining-project-tokens": "5"}, {}),
+        ({"anthropic-ratelimit-unified-5h-remaining": "0.5"}, {}),
+        ({"x-ratelimit-remaining-tokens": "-1"}, {}),
+        ({"x-ratelimit-remaining-tokens": "lots"}, {}),
+        ({"x-ratelimit-remaining-tokens": "nan"}, {}),
+        ({"x-ratelimit-remaining-tokens": ""}, {}),
+    ],
+)
+def test_what_is_left(headers: dict[str, str], left: dict[str, float]) -> None:
+    """As far as the server says it, of what can be counted."""  # L4
+    # As aiohttp's headers, which are looked up without regard to case.
+    found = allowance_left(CIMultiDict(headers))
+    assert found == left
 
 
 @pytest.mark.parametrize(

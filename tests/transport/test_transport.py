@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import traceback
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from math import inf
 from typing import Any
 
@@ -16,6 +16,7 @@ from attrs import evolve
 from aichat.errors import (
     AIChatError,
     AuthenticationError,
+    BadRequestError,
     CircuitOpenError,
     ClosedError,
     ConfigError,
@@ -34,6 +35,7 @@ from aichat.errors import (
 from aichat.transport import (
     CallEvent,
     CircuitBreaker,
+    Cost,
     HTTPRequest,
     Limiter,
     RateLimit,
@@ -43,6 +45,7 @@ from aichat.transport import (
     listening,
 )
 from aichat.types import (
+    ChatRequest,
     Deadlines,
     FinishReason,
     ResponseEnd,
@@ -571,7 +574,145 @@ async def test_the_others_wait_when_the_allowance_is_used_up() -> None:
     )  # fmt: skip
     for _ in range(3):
         await read(t)
-    assert wire(t).at == [0, 2, 2]
+    assert wire(t).at == pytest.approx([0, 2, 2], abs=0.01)
+
+
+@virtual
+async def test_what_is_left_is_learned_from_every_answer() -> None:
+    """From good ones and from errors: others use the same key."""  # L4
+    left = {
+        "x-ratelimit-remaining-requests": "1",
+        "x-ratelimit-remaining-tokens": "100",
+    }
+    for answer in (
+        ScriptedAnswer(GOOD, headers=left),
+        ScriptedAnswer(b"", status=400, headers=left),
+    ):
+        limiter = Limiter(RateLimit.per_minute(60, tokens=6000))
+        with suppress(BadRequestError):
+            await read(transport(answer, limiter=limiter))
+        assert limiter.wait_for() == 0
+        assert limiter.wait_for(Cost(requests=2)) == 1
+        assert limiter.wait_for(Cost(input_tokens=200)) == pytest.approx(1, abs=0.03)
+
+
+ESTIMATE = Cost(input_tokens=1000, output_tokens=1000)
+
+
+def left_of(limiter: Limiter) -> tuple[int, int]:
+    """How many tokens there are, of input and of output."""
+    buckets = limiter._lane().buckets
+    return tuple(
+        round(buckets[kind].max_rate - buckets[kind].level)
+        for kind in ("input_tokens", "output_tokens")
+    )  # type: ignore[return-value]  # they are two
+
+
+def said(*values: Any) -> ScriptedAnswer:
+    return ScriptedAnswer(sse(*values))
+
+
+LONG = {"text": "x" * 400}
+
+SETTLED: list[tuple[Any, tuple[int, int]]] = [
+    # It says what it took: of the output 300; of the input nothing.
+    (said({"text": "a"}, {"usage": 300}, {"finish": 1}, "[DONE]"), (1000, 1700)),
+    # More than was reserved.
+    (said({"text": "a"}, {"usage": 1500}, {"finish": 1}, "[DONE]"), (1000, 500)),
+    # It never says.
+    (said(LONG, {"finish": 1}, "[DONE]"), (1000, 1900)),
+    # It was cut before it did, or long after.
+    (said(LONG, LONG), (1000, 1800)),
+    (said({"usage": 5}, LONG), (1000, 1900)),
+    (ScriptedAnswer(sse(LONG), inf), (1000, 1900)),
+    # It failed before it had begun.
+    (refusal(500), (2000, 2000)),
+    (ProviderUnavailableError("cannot connect"), (2000, 2000)),
+    (said({"error": {"type": "server_error"}}), (2000, 2000)),
+]
+
+
+@pytest.mark.parametrize(("outcome", "left"), SETTLED)
+@virtual
+async def test_tokens_are_settled_however_it_ends(
+    outcome: Any, left: tuple[int, int]
+) -> None:
+    """By what it says that it took, or by what came; a failure has taken nothing."""  # L2
+    limiter = Limiter(RateLimit(per=1e9, input_tokens=2000, output_tokens=2000))
+    t = transport(fresh(outcome), limiter=limiter)
+    with suppress(AIChatError):
+        await read(t, cost=ESTIMATE, max_retries=0)
+    assert left_of(limiter) == left
+
+
+@pytest.mark.parametrize("way", ["aclose", "cancel", "close"])
+@virtual
+async def test_tokens_are_settled_when_it_is_left(way: str) -> None:
+    """In the midst of the answer: the prompt, and what has arrived."""  # L2, C1
+    limiter = Limiter(RateLimit(per=1e9, input_tokens=2000, output_tokens=2000))
+    t = transport(ScriptedAnswer(sse(LONG), 1.0, sse(LONG), inf), limiter=limiter)
+    chunks = t.stream(ASK, TOY, cost=ESTIMATE)
+    await anext(chunks)
+    await anext(chunks)
+    assert left_of(limiter) == (1000, 1000)
+    if way == "aclose":
+        await chunks.aclose()
+    else:
+        task = asyncio.ensure_future(anext(chunks))
+        await asyncio.sleep(1)
+        task.cancel() if way == "cancel" else await t.aclose()
+        await asyncio.wait([task])
+        assert task.cancelled() or task.exception()
+    assert left_of(limiter) == (1000, 1800)
+
+
+@virtual
+async def test_tokens_of_who_left_before_it_began() -> None:
+    """Once it is sent, the prompt counts; before that, nothing does."""  # L2, C1
+    for phase, left in [("connect", (2000, 2000)), ("first_byte", (1000, 2000))]:
+        limiter = Limiter(RateLimit(per=1e9, input_tokens=2000, output_tokens=2000))
+        t = transport([inf], limiter=limiter)
+        wire(t).phases = ("pool", phase)  # type: ignore[assignment]  # they are phases
+        task = asyncio.create_task(read(t, cost=ESTIMATE))
+        await asyncio.sleep(1)
+        assert left_of(limiter) == (1000, 1000)
+        task.cancel()
+        await asyncio.wait([task])
+        assert left_of(limiter) == left
+
+
+@virtual
+async def test_each_attempt_reserves_and_gives_back() -> None:
+    """Nobody holds tokens while it sleeps."""  # L2, R2
+    limiter = Limiter(
+        RateLimit(per=1e9, requests=9, input_tokens=1000, output_tokens=1000)
+    )
+    t = transport(refusal(500), refusal(503), good(), limiter=limiter)
+    await read(t, cost=ESTIMATE)
+    assert wire(t).at == [0, 0.25, 0.75]
+    assert left_of(limiter) == (0, 998)
+    assert limiter.wait_for(Cost(requests=6)) == 0
+    assert limiter.wait_for(Cost(requests=7)) > 0
+
+
+@virtual
+async def test_a_value_keeps_what_it_reserved() -> None:
+    """Nobody knows better; a failure gives it back."""  # L2
+    limiter = Limiter(RateLimit(per=1e9, input_tokens=2000, output_tokens=2000))
+    t = transport(ScriptedAnswer(b"{}"), refusal(500), good(), limiter=limiter)
+    assert await t.fetch(ASK, cost=Cost(input_tokens=700)) == {}
+    with pytest.raises(ServerError):
+        await t.fetch(ASK, cost=Cost(input_tokens=700), max_retries=0)
+    assert left_of(limiter) == (1300, 2000)
+
+
+def test_nobody_guesses_who_does_not_have_to() -> None:
+    """Without a limit on tokens nobody looks at a prompt, nor at a chunk."""  # L2
+    request = ChatRequest("Hi", "toy:x")
+    for limiter in (None, Limiter(RateLimit(9))):
+        t = transport(limiter=limiter)
+        assert t.expect(request) is t.expect(evolve(request, messages="Longer"))
+    assert transport(limiter=Limiter(RateLimit(tokens=9))).expect(request).input_tokens
 
 
 @virtual
@@ -593,7 +734,7 @@ async def test_the_breaker_is_inside_of_retry() -> None:
 
 @virtual
 async def test_the_breaker_hears_how_answers_end() -> None:
-    """Well, badly, not at all."""  # B1
+    """Well, badly, or left when they had begun, which is well."""  # B1
     breaker = CircuitBreaker(2, 10, clock=now)
 
     def cut() -> ScriptedAnswer:
@@ -610,10 +751,8 @@ async def test_the_breaker_hears_how_answers_end() -> None:
     await interrupted()
     async with aclosing(t.stream(ASK, TOY)) as left:
         await anext(left)
-    assert breaker._circuits[origin].failures == 1
+    assert breaker._circuits[origin].failures == 0
     await interrupted()
-    assert breaker.is_open(origin)
-    await asyncio.sleep(10)
     await read(t)
     await interrupted()
     assert not breaker.is_open(origin)
