@@ -13,6 +13,7 @@ from aichat.providers import Capability, ProviderSpec
 from aichat.testing import Simulator
 from aichat.testing._sim_dialect import Refused
 from aichat.testing._sim_table import DIALECTS
+from aichat.transport import Send
 
 __all__ = ["KEY", "TARGETS", "Target"]
 
@@ -58,7 +59,9 @@ class Target:
         if capability not in self.spec.capabilities:
             pytest.skip(f"{self.provider} has no {capability}")
 
-    def client(self, at: Simulator | str, **options: Any) -> Client:
+    def client(
+        self, at: Simulator | str, *, send: Send | None = None, **options: Any
+    ) -> Client:
         """
         A client as anybody would make it.
 
@@ -77,7 +80,7 @@ class Target:
             base_url=at if isinstance(at, str) else at.base_url(self.dialect),
             **{**usual, **options},
         )
-        return Client.from_config(config, environ={})
+        return Client.from_config(config, environ={}, send=send)
 
 
 #: Providers, and models that differ in what they take and want back.

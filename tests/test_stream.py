@@ -279,3 +279,28 @@ async def test_the_given_up_error_is_not_touched() -> None:
     with pytest.raises(ServerError) as caught:
         await stream.response()
     assert caught.value.partial == partial
+
+
+async def test_a_long_stream_is_not_kept_chunk_by_chunk() -> None:
+    """What is held is the text and a thousand chunks, and the fold is the same. (C6, S2)"""
+    words = 5_000
+    stream = stream_of(FakeProvider([reply("word " * words)]))
+    held = 0
+    async for _ in stream:
+        held = max(held, len(stream._record.chunks))
+    assert held == 1000
+    assert (await stream.response()).text == "word " * words
+
+
+async def test_looking_at_what_has_arrived_again_and_again() -> None:
+    """Each look adds what is new; nothing is lost or counted twice. (S2)"""
+    seen = []
+    async with stream_of(FakeProvider([reply("a b c", reasoning="Hm.")])) as stream:
+        async for _ in stream:
+            looks = [stream.partial() for _ in range(2)]
+            assert looks[0] == looks[1]
+            seen.append((looks[0].reasoning, looks[0].text))
+    assert seen == [
+        ("", ""), ("Hm.", ""), ("Hm.", "a"), ("Hm.", "a b"), ("Hm.", "a b c"),
+        ("Hm.", "a b c"),
+    ]  # fmt: skip

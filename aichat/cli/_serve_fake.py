@@ -6,10 +6,12 @@ import asyncio
 from argparse import ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigError
 from ._console import Console
 from ._table import table
 
 if TYPE_CHECKING:
+    from ..testing import Fault
     from ._parser import Commands
 
 __all__ = ["add"]
@@ -37,6 +39,19 @@ def add(commands: Commands) -> None:
         metavar="SECONDS",
         help="wait so long after each word; default: %(default)s",
     )
+    parser.add_argument(
+        "--fault",
+        type=_fault,
+        metavar="FAULT",
+        help='what goes wrong with each request: rate_limit, "hang_up; after=3", …',
+    )
+    parser.add_argument(
+        "--fault-rate",
+        type=_rate,
+        default=1.0,
+        metavar="RATE",
+        help="with how many of them, 0 to 1; default: %(default)s",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -56,6 +71,25 @@ def _pace(text: str) -> float:
     raise ArgumentTypeError(f"{text!r} is no number of seconds")
 
 
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if 0 <= rate <= 1:
+        return rate
+    raise ArgumentTypeError(f"{text!r} is no rate, 0 to 1")
+
+
+def _fault(text: str) -> Fault:
+    from ..testing import Fault
+
+    try:
+        return Fault.parse(text)
+    except ConfigError as error:
+        raise ArgumentTypeError(error.message) from None
+
+
 def _run(args: Namespace, console: Console) -> int:
     asyncio.run(_serve(args, console))
     return 0
@@ -66,6 +100,8 @@ async def _serve(args: Namespace, console: Console) -> None:
     from ..testing import Simulator
 
     async with Simulator(host=args.host, port=args.port, pace=args.pace) as simulator:
+        if args.fault is not None:
+            simulator.fail(args.fault, rate=args.fault_rate)
         urls = simulator.base_urls
         console.line("The simulator is running; Ctrl-C ends it.\n")
         console.line(table([["DIALECT", "BASE URL"], *map(list, urls.items())]))

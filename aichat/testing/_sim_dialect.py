@@ -75,6 +75,10 @@ def _nobody(path: str, body: Any) -> dict[str, Any]:
     raise Refused(f"Invalid URL (POST {path})", status=404, code="unknown_url")
 
 
+def _untwisted(answer: Answer) -> Answer:
+    return answer
+
+
 @frozen(kw_only=True)
 class Visit:
     """A request, as an endpoint sees it."""
@@ -97,6 +101,8 @@ class Visit:
     shelf: Shelf = field(factory=Shelf)
     #: Answers another request, without its stream, as a batch does. Raises `Refused`.
     perform: Callable[[str, Any], dict[str, Any]] = _nobody
+    #: What is done to an answer before it is said, for a fault.
+    twist: Callable[[Answer], Answer] = _untwisted
 
     def object(self) -> dict[str, Any]:
         """The body, which has to be a JSON object. Raises `Refused`."""
@@ -185,7 +191,7 @@ class Speech:
         return Exchange(
             body=_addressed(visit),
             question=question,
-            answer=think(question, visit.shelf.of(Memory)),
+            answer=visit.twist(think(question, visit.shelf.of(Memory))),
             number=visit.number,
             created=visit.created,
         )

@@ -9,16 +9,17 @@ one owns the server, the records, and everything that goes wrong on purpose.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self, Unpack
 
 from aiohttp import web
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from ..errors import ConfigError
 from ..types import dumps, loads
@@ -33,10 +34,12 @@ from ._sim_dialect import (
     Streamed,
     Visit,
 )
-from ._sim_faults import FAULT_HEADER, Fault, FaultKind
+from ._sim_faults import FAULT_HEADER, Fault, FaultFacts, FaultKind
+from ._sim_plan import Plan, When
+from ._sim_received import ReceivedRequest
 from ._sim_table import DIALECTS
 
-__all__ = ["ReceivedRequest", "Simulator"]
+__all__ = ["Simulator"]
 
 _CREDENTIALS: Final = frozenset({
     "authorization",
@@ -49,25 +52,9 @@ _CREDENTIALS: Final = frozenset({
 #: As Anthropic has it.
 _MAX_BODY: Final = 32 * 1024 * 1024
 _JSON: Final = "application/json"
+#: Bytes that are written at once.
+_BREATH: Final = 64 * 1024
 _PAGE: Final = b"<!doctype html><title>502 Bad Gateway</title><h1>Bad Gateway</h1>\n"
-
-
-@frozen(kw_only=True)
-class ReceivedRequest:
-    """What a client sent, without the key."""
-
-    dialect: str
-    method: str
-    #: Without the query.
-    path: str
-    #: Without the key, where somebody has put it there.
-    query: Mapping[str, str] = field(hash=False)
-    #: In lower case; those that carry credentials are left out.
-    headers: Mapping[str, str] = field(hash=False)
-    #: Whether there was a key.
-    has_key: bool
-    #: The JSON body; ``None`` if there was none, or no JSON.
-    body: Any = field(hash=False, repr=False)
 
 
 class _HungUp(ConnectionError):
@@ -105,7 +92,7 @@ class Simulator:
         self._sleep = sleep
         self._runner: web.AppRunner | None = None
         self._shelves: defaultdict[str, Shelf] = defaultdict(Shelf)
-        self._faults: deque[Fault] = deque()
+        self._faults = Plan()
         self._answering: dict[int, web.Request] = {}
         self._idle = asyncio.Event()
         self._number = 0
@@ -213,31 +200,47 @@ class Simulator:
         kind: FaultKind | Fault = "status",
         *,
         times: int = 1,
-        after: int = 0,
-        status: int = 503,
-        code: str | None = None,
-        message: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        **facts: Unpack[FaultFacts],
     ) -> None:
         """
-        Let something go wrong with the next requests, *times* of them; see `Fault`.
+        Let something go wrong with the next requests, *times* of them.
 
-        A single request can ask for it with a header: ``x-aichat-fault: hang_up; after=3``;
-        one that is part of a batch with the same words in what it says.
+        *facts* are the fields of `Fault`. A single request can ask for it with a header:
+        ``x-aichat-fault: hang_up; after=3``; one that is part of a batch with the same words
+        in what it says.
         """
-        fault = (
-            kind
-            if isinstance(kind, Fault)
-            else Fault(
-                kind,
-                after=after,
-                status=status,
-                code=code,
-                message=message,
-                headers=headers,
-            )
-        )
-        self._faults.extend([fault] * times)
+        self._faults.queue(_fault(kind, facts), times)
+
+    def fail(
+        self,
+        kind: FaultKind | Fault = "status",
+        *,
+        on: int | Iterable[int] | None = None,
+        when: When | None = None,
+        rate: float = 1.0,
+        rand: Callable[[], float] = random.random,
+        **facts: Unpack[FaultFacts],
+    ) -> None:
+        """
+        Let something go wrong with requests, from now on until `heal`.
+
+        With all of them; or with the one that *on* says, 1 being the next, or several; with
+        those that *when* is true for, which are then the ones that *on* counts; with a part
+        of them, a *rate* of 0 to 1. *facts* are the fields of `Fault`::
+
+            sim.fail("hang_up", on=3, after=5)  # the third call fails mid-stream
+            sim.fail("rate_limit", on=(1, 2), seconds=0.1)
+            sim.fail("stall", when=lambda request: request.dialect == "anthropic")
+            sim.fail("overloaded", rate=0.2, rand=random.Random(7).random)
+
+        Where several apply, the first one does; those of `fail_next` wait for a request that
+        is spared. `ReceivedRequest.fault` says what became of it. Raises `ConfigError`.
+        """
+        self._faults.add(_fault(kind, facts), on, when, rate, rand)
+
+    def heal(self) -> None:
+        """Let nothing more go wrong; what has been recorded stays."""
+        self._faults.clear()
 
     # -- answering ---------------------------------------------------------------------
 
@@ -286,10 +289,9 @@ class Simulator:
         body = _parse(data)
         manners = guest.dialect.manners
         key = manners.key(guest.headers)
-        self._record(guest, key, body)
-        fault = self._fault(guest.headers)
-        if fault is not None and fault.kind == "status":
-            raise fault.refused()
+        fault = self._record(guest, key, body)
+        if fault is not None:
+            await self._forestall(guest, fault)
         if self._keys is not None and key not in self._keys:
             raise manners.unauthorized(key)
         endpoint = guest.found.endpoint
@@ -309,6 +311,8 @@ class Simulator:
             created=int(time.time()),
             shelf=self._shelves[guest.dialect.prefix],
         )
+        if fault is not None:
+            visit = evolve(visit, twist=fault.twist)
         perform = partial(self._perform, guest.dialect, visit)
         visit = evolve(visit, perform=perform, params=guest.found.params)
         return await self._send(guest, _reply(endpoint, visit), fault)
@@ -343,7 +347,7 @@ class Simulator:
             if fault.kind == "empty":
                 return web.Response(headers=headers)
             if fault.kind == "error_event" and not stream:
-                raise fault.refused()
+                raise fault.refused(guest.dialect.name)
         response = web.StreamResponse(headers=headers)
         match reply:
             case Streamed():
@@ -367,18 +371,33 @@ class Simulator:
     async def _speak(
         self, mouth: _Mouth, events: Iterable[Event], fault: Fault | None
     ) -> None:
-        said = 0
+        said, pace = 0, self._pace
         for count, event in enumerate(events):
             if fault is not None and said >= fault.after:
                 if not await mouth.misbehave(fault, count):
                     return
+                if fault.kind == "slow":
+                    pace = fault.seconds
                 fault = None
             await mouth.response.write(event.data)
             if event.word:
                 said += 1
-                await self._sleep(self._pace)
+                await self._sleep(pace)
 
-    def _record(self, guest: _Guest, key: str | None, body: Any) -> None:
+    async def _forestall(self, guest: _Guest, fault: Fault) -> None:
+        """Do what *fault* does before there is an answer."""
+        if fault.refuses:
+            raise fault.refused(guest.dialect.name)
+        match fault.kind:
+            case "drop":
+                guest.hang_up()
+            case "slow_start":
+                await self._sleep(fault.seconds)
+            case _:
+                pass
+
+    def _record(self, guest: _Guest, key: str | None, body: Any) -> Fault | None:
+        """Remember a request, and find out what goes wrong with it. Raises `Refused`."""
         self.request_count += 1
         received = ReceivedRequest(
             dialect=guest.dialect.name,
@@ -391,15 +410,24 @@ class Simulator:
         )
         self.requests.append(received)
         del self.requests[: -self._keep]
+        fault = self._faults.next(received, _wished(guest.headers))
+        self.requests[-1] = evolve(received, fault=fault)
+        return fault
 
-    def _fault(self, headers: Mapping[str, str]) -> Fault | None:
-        text = headers.get(FAULT_HEADER)
-        if text is None:
-            return self._faults.popleft() if self._faults else None
-        try:
-            return Fault.parse(text)
-        except ConfigError as error:
-            raise Refused(f"{FAULT_HEADER}: {error}") from None
+
+def _fault(kind: FaultKind | Fault, facts: FaultFacts) -> Fault:
+    return evolve(kind, **facts) if isinstance(kind, Fault) else Fault(kind, **facts)
+
+
+def _wished(headers: Mapping[str, str]) -> Fault | None:
+    """The fault that a request asks for itself."""
+    text = headers.get(FAULT_HEADER)
+    if text is None:
+        return None
+    try:
+        return Fault.parse(text)
+    except ConfigError as error:
+        raise Refused(f"{FAULT_HEADER}: {error}") from None
 
 
 @frozen
@@ -457,6 +485,12 @@ class _Guest:
     def answer_headers(self) -> dict[str, str]:
         return self.dialect.manners.headers(self.number, self.request_id)
 
+    def hang_up(self) -> NoReturn:
+        """Close the connection."""
+        if self.request.transport is not None:
+            self.request.transport.close()
+        raise _HungUp
+
     async def data(self) -> bytes:
         """The body. Raises `Refused` for one that is too large."""
         try:
@@ -484,20 +518,32 @@ class _Mouth:
         """Do what *fault* says after *count* events, and say whether to go on after it."""
         match fault.kind:
             case "error_event":
-                await self.response.write(self._error(fault.refused(), count))
+                refused = fault.refused(self.guest.dialect.name)
+                await self.response.write(self._error(refused, count))
             case "hang_up":
-                if self.guest.request.transport is not None:
-                    self.guest.request.transport.close()
-                raise _HungUp
+                self.guest.hang_up()
             case "stall":
                 # Until the client has enough, and this is cancelled.
                 await asyncio.get_running_loop().create_future()
             case "garbage":
                 await self.response.write(b'data: {"oops": \n\n')
                 return True
+            case "huge_line":
+                await self._drone(fault.size)
+                return True
+            case "truncate":
+                return False
             case _:
-                pass  # truncated: nothing more is said
+                return True  # it has been done, or is done elsewhere
         return False
+
+    async def _drone(self, size: int) -> None:
+        """Say one line of *size* bytes; a client that has enough may leave before its end."""
+        sse = self.response.content_type == "text/event-stream"
+        await self.response.write(b'data: {"oops":"' if sse else b'{"oops":"')
+        for at in range(0, size, _BREATH):
+            await self.response.write(b"x" * min(_BREATH, size - at))
+        await self.response.write(b'"}\n\n' if sse else b'"}\n')
 
     def _error(self, refused: Refused, count: int) -> bytes:
         say = self.guest.dialect.manners.error_event

@@ -301,6 +301,9 @@ class ChatResponse:
     stop_sequence: str | None = None
     #: What the request asked for and this provider could not do.
     warnings: tuple[str, ...] = ()
+    #: Nobody was asked for this call: the answer is one that was given before, and its
+    #: usage is what it cost then.
+    from_cache: bool = False
     #: More facts of the provider's, such as a system fingerprint.
     metadata: JSONObject = field(factory=dict, converter=frozen_mapping, hash=False)
 

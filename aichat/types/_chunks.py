@@ -58,6 +58,8 @@ class ResponseStart:
     request_id: str | None = None
     #: What the request asked for and this provider cannot do.
     warnings: tuple[str, ...] = ()
+    #: Nobody was asked for this call: the answer is one that was given before.
+    from_cache: bool = False
 
 
 @chunk

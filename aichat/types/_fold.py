@@ -7,7 +7,7 @@ depend on how the network cut the bytes.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from typing import Final, Literal, TypeAlias, assert_never
 
 from attrs import define, evolve, field
@@ -49,6 +49,9 @@ from ._values import ProviderState
 
 __all__ = ["Accumulator", "collect", "fold", "unfold"]
 
+#: How many fragments of a part are kept apart.
+_FRAGMENTS: Final = 1000
+
 _Form: TypeAlias = Literal["text", "reasoning", "refusal", "tool_call", "whole"]
 
 
@@ -57,8 +60,10 @@ class _Draft:
     """A part under construction."""
 
     form: _Form
-    #: Joined once, at the end: ``+=`` on strings is quadratic.
+    #: The latest fragments, and what was joined of those before them. A string per token
+    #: would be ten times as long as the text, and ``+=`` on strings is quadratic.
     fragments: list[str] = field(factory=list)
+    joined: list[str] = field(factory=list)
     id: str | None = None
     name: str | None = None
     kind: Literal["function", "custom"] = "function"
@@ -66,8 +71,14 @@ class _Draft:
     whole: Whole | None = None
     state: ProviderState | None = None
 
+    def add(self, text: str) -> None:
+        self.fragments.append(text)
+        if len(self.fragments) >= _FRAGMENTS:
+            self.joined.append("".join(self.fragments))
+            self.fragments.clear()
+
     def finish(self, *, cut_off: str | None) -> Part:
-        text, state = "".join(self.fragments), self.state
+        text, state = "".join((*self.joined, *self.fragments)), self.state
         match self.form:
             case "text":
                 return TextPart(text, citations=self.citations, provider_state=state)
@@ -125,6 +136,9 @@ class Accumulator:
     'Hello'
     """
 
+    #: The text that goes on, and where it goes.
+    _text_index: int | None = field(default=None, init=False)
+    _add_text: Callable[[str], None] = field(init=False)
     _start: ResponseStart = field(factory=ResponseStart, init=False)
     _drafts: dict[tuple[_Form, int], _Draft] = field(factory=dict, init=False)
     _usage: Usage | None = field(default=None, init=False)
@@ -137,13 +151,20 @@ class Accumulator:
 
     def add(self, chunk: StreamChunk) -> None:
         """Take one more chunk."""
+        if chunk.__class__ is TextDelta:
+            # Nearly all of them. Looking up the draft would take half the time.
+            if chunk.index != self._text_index:
+                self._text_index = chunk.index
+                self._add_text = self._draft("text", chunk.index).add
+            self._add_text(chunk.text)
+            return
         match chunk:
             case TextDelta(text, index):
-                self._draft("text", index).fragments.append(text)
+                self._draft("text", index).add(text)
             case ReasoningDelta(text, index):
-                self._draft("reasoning", index).fragments.append(text)
+                self._draft("reasoning", index).add(text)
             case RefusalDelta(text, index):
-                self._draft("refusal", index).fragments.append(text)
+                self._draft("refusal", index).add(text)
             case ToolCallDelta():
                 self._add_call(chunk)
             case CitationDelta(citation, index):
@@ -172,7 +193,7 @@ class Accumulator:
         draft = self._draft("tool_call", chunk.index)
         draft.id = draft.id or chunk.id
         draft.name = draft.name or chunk.name
-        draft.fragments.append(chunk.arguments)
+        draft.add(chunk.arguments)
         if chunk.kind != "function":
             draft.kind = chunk.kind
 
@@ -212,6 +233,7 @@ class Accumulator:
             request_id=start.request_id,
             stop_sequence=end.stop_sequence if end else None,
             warnings=start.warnings,
+            from_cache=start.from_cache,
             metadata=end.metadata if end else {},
         )
 
@@ -274,6 +296,7 @@ def unfold(response: ChatResponse) -> Iterator[StreamChunk]:
         created_at=response.created_at,
         request_id=response.request_id,
         warnings=response.warnings,
+        from_cache=response.from_cache,
     )
     for index, part in enumerate(response.message.content):
         yield from _unfold_part(part, index)

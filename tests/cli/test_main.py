@@ -57,6 +57,9 @@ def test_help_does_not_wait_for_aiohttp() -> None:
         (["serve-fake", "--port", "80000"], "'80000' is no port"),
         (["serve-fake", "--pace", "-1"], "no number of seconds"),
         (["serve-fake", "--pace", "slow"], "no number of seconds"),
+        (["serve-fake", "--fault", "hangup"], "no fault 'hangup'. There are: status"),
+        (["serve-fake", "--fault-rate", "2"], "'2' is no rate"),
+        (["serve-fake", "--fault-rate", "often"], "'often' is no rate"),
     ],
 )
 def test_wrong_usage_is_one_line(argv: list[str], hint: str) -> None:

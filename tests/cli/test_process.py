@@ -104,6 +104,19 @@ def test_the_simulator_as_a_server() -> None:
     assert err == b""
 
 
+def test_a_server_that_fails_on_request() -> None:
+    """For those who develop against it: the same fault for each request, or for a part."""
+    fault = ("--fault", "hang_up; after=3", "--fault-rate", "1")
+    with started("serve-fake", "--port", "0", "--pace", "0", *fault) as process:
+        assert process.stdout is not None
+        shown = _read_until(process.stdout, b"AI_PROVIDER=anthropic ")
+        while "anthropic" not in (exports := _exports(shown)) or shown[-1:] != b"\n":
+            shown += os.read(process.stdout.fileno(), 4096)
+        outcome = run("complete", "Hello, server!", environ=exports["anthropic"])
+    assert outcome.status == 1
+    assert "broke in the middle" in outcome.err
+
+
 def _exports(shown: bytes) -> dict[str, dict[str, str]]:
     """The lines to paste, by provider."""
     lines = [li for li in shown.decode().splitlines() if li.startswith("  export ")]
@@ -120,9 +133,14 @@ class Enough(io.StringIO):
         return super().write(text)
 
 
-def test_the_server_in_this_process() -> None:
+@pytest.mark.parametrize(
+    "fault", [(), ("--fault", "overloaded", "--fault-rate", "0.5")]
+)
+def test_the_server_in_this_process(fault: tuple[str, ...]) -> None:
     """Everything is shown before it waits, and the socket is free again after it."""
-    outcome = run("serve-fake", "--port", "0", "--pace", "0.01", stdout=Enough())
+    outcome = run(
+        "serve-fake", "--port", "0", "--pace", "0.01", *fault, stdout=Enough()
+    )
     assert outcome.status == 130
     assert outcome.err == ""
     assert outcome.out.count("http://127.0.0.1:") >= 4

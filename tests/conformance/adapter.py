@@ -6,6 +6,7 @@ Imported by the harness in a process of its own, so not as part of a package.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import harness
@@ -14,9 +15,16 @@ from attrs import evolve
 from aichat import Client, ClientConfig, Deadlines, Registry, TextDelta
 from aichat._connect import Directory
 from aichat.errors import AIChatError
+from aichat.middleware._cache import cache
+from aichat.middleware._stores import MemoryCache
 from aichat.providers import HTTPProvider
 
-_PROVIDERS = {"openai": "openai-chat", "anthropic": "anthropic"}
+_PROVIDERS = {
+    "openai": "openai-chat",
+    "anthropic": "anthropic",
+    "gemini": "google",
+    "ollama": "ollama",
+}
 
 #: Our codes in the harness's words, where they differ.
 _WORDS = {
@@ -42,9 +50,12 @@ class _Addresses(Directory):
     def __init__(self, config: ClientConfig) -> None:
         super().__init__(config, Registry(), {})
         self._first: dict[str, HTTPProvider] = {}
+        self._names: dict[tuple[str, str], str] = {}
 
     def name_of(self, api: str, base_url: str) -> str:
         """The name of the provider that speaks *api* at *base_url*."""
+        if (api, base_url) in self._names:
+            return self._names[api, base_url]
         config = evolve(self._config, provider=_PROVIDERS[api], base_url=base_url)
         made = self._make(config)
         assert isinstance(made, HTTPProvider)
@@ -52,6 +63,7 @@ class _Addresses(Directory):
         transport = self._first.setdefault(api, made).transport
         name = f"{api}-{len(self._made)}"
         self._made[name] = evolve(made, transport=transport)
+        self._names[api, base_url] = name
         return name
 
 
@@ -60,7 +72,7 @@ class AIChat(harness.Adapter):  # type: ignore[misc]  # it has no types
 
     name = "aichat"
     apis = tuple(_PROVIDERS)
-    features = frozenset({"limiter", "breaker"})
+    features = frozenset({"limiter", "breaker", "cache"})
 
     def make(self, cfg: Any) -> Client:
         """Make a client that is set up as *cfg* says."""
@@ -88,7 +100,12 @@ class AIChat(harness.Adapter):  # type: ignore[misc]  # it has no types
             ),
             **limits,
         )
-        return Client(_Addresses(config))
+        middleware = []
+        if cfg.cache is not None:
+            store = cfg.cache.setdefault("store", MemoryCache())
+            tenant = hashlib.sha256(cfg.key.encode()).hexdigest()
+            middleware.append(cache(store, namespace=tenant))
+        return Client(_Addresses(config), middleware=middleware)
 
     async def open_stream(
         self, client: Client, api: str, base: str, prompt: str

@@ -21,17 +21,13 @@ import pytest
 from .corpus import FOLDER
 
 HARNESS = FOLDER.parent / "faults" / "harness.py"
-APIS = ("openai", "anthropic")
+APIS = ("openai", "anthropic", "gemini", "ollama")
 #: Processes for each of them.
 _SHARES = 2
 
 #: Rows that do not pass yet, in any dialect, each with the reason. One that passes is a
 #: failure.
-EXPECTED_FAILURES: dict[str, str] = {
-    "cache_hit": "issue 4: there is no cache yet",
-    "cache_isolation": "issue 4: there is no cache yet",
-    "cache_whole_only": "issue 4: there is no cache yet",
-}
+EXPECTED_FAILURES: dict[str, str] = {}
 
 
 def _rows() -> list[tuple[str, str]]:
@@ -119,7 +115,7 @@ def test_fault(api: str, row: str, verdicts: dict[tuple[str, str], Any]) -> None
     """
     The right text or the right error, the right number of requests, and nothing left.
     """
-    # S4, S5, S6, D1, D2, D3, R1, R2, R3, R4, L3, L4, B1, C1, C4, C5, C6, I1, I2, I3, X1, X2
+    # S4, S5, S6, D1, D2, D3, R1, R2, R3, R4, L3, L4, B1, C1, C4, C5, C6, I1, I2, I3, X1, X2, X5
     verdict = verdicts[api, row]
     wrong = "; ".join(what for _, what in verdict["wrong"])
     assert verdict["grade"] == "pass", f"{verdict['grade']}: {wrong} {verdict['notes']}"

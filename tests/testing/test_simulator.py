@@ -689,7 +689,7 @@ async def test_a_fault_that_there_is_not_is_refused(
 
     assert status == 400
     assert "There is no fault 'hangup'" in text
-    with pytest.raises(ConfigError, match="There are: status, error_event"):
+    with pytest.raises(ConfigError, match="There are: status, rate_limit"):
         sim.fail_next("hangup")  # type: ignore[arg-type]
 
 

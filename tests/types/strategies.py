@@ -175,6 +175,7 @@ starts = st.builds(
     created_at=st.none() | st.floats(0, 2e9),
     request_id=st.none() | words,
     warnings=st.lists(words, max_size=2).map(tuple),
+    from_cache=st.booleans(),
 )
 ends = st.builds(
     ResponseEnd,
