@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import Any, Protocol, Self, cast, final
 from weakref import ref
@@ -115,13 +115,18 @@ class ChatStream:
         """
         Release the connection. Harmless when done twice or after the end.
 
-        Another task that is waiting for a chunk gets a `StreamClosedError`.
+        Another task that reads it gets a `StreamClosedError`, at once if it is waiting for a
+        chunk, and otherwise when it asks for the next one.
         """
+        if self._record.done:
+            return
         reader = task_inside(self._chunks) if self._chunks.ag_running else None
         if reader is not None:
-            await self._record.interrupt(
-                reader, StreamClosedError("The stream was closed by another task.")
-            )
+            await self._record.interrupt(reader, _closed_elsewhere())
+        elif self._record.is_read_elsewhere:
+            # Closing the generator would look like the end of the answer to its reader.
+            with suppress(StopAsyncIteration, StreamClosedError):
+                await self._chunks.athrow(_ClosedElsewhere())
         else:
             await self._chunks.aclose()
             self._record.leave()
@@ -135,6 +140,14 @@ class UnderWay(Protocol):
         ...
 
 
+class _ClosedElsewhere(Exception):
+    """Thrown into a stream whose reader is at work with a chunk."""
+
+
+def _closed_elsewhere() -> StreamClosedError:
+    return StreamClosedError("The stream was closed by another task.")
+
+
 @define(eq=False)
 class _Record:
     """What is known of a stream; shared by the `ChatStream` and its generator."""
@@ -145,6 +158,8 @@ class _Record:
         default=lambda: None
     )
     loop: asyncio.AbstractEventLoop | None = None
+    #: The task that asked for the first chunk; weak, as it may be long-lived.
+    first_reader: Callable[[], asyncio.Task[Any] | None] = field(default=lambda: None)
     #: Those that have not been folded yet.
     chunks: list[StreamChunk] = field(factory=list)
     so_far: Accumulator = field(factory=Accumulator)
@@ -179,7 +194,19 @@ class _Record:
     def begin(self) -> None:
         """Somebody reads."""
         self.loop = asyncio.get_running_loop()
+        if (reader := asyncio.current_task()) is not None:
+            self.first_reader = ref(reader)
         self.under_way.add(self)
+
+    @property
+    def is_read_elsewhere(self) -> bool:
+        """Whether another task has been reading, and may want to go on."""
+        if self.done or self.loop is None:
+            return False
+        reader = self.first_reader()
+        if reader is None or reader.done():
+            return False
+        return reader is not asyncio.current_task()
 
     def end(self, error: AIChatError) -> None:
         """Make whoever waits for a chunk raise *error*, in its own loop."""
@@ -232,6 +259,9 @@ async def _recorded(
                 if len(kept) >= _MOST_KEPT:
                     record.settle()
         record.complete = True
+    except _ClosedElsewhere:
+        record.error = _closed_elsewhere()
+        record.error.partial = record.fold()
     except asyncio.CancelledError:
         reason = record.reason
         if reason is None or not record.interrupted():
@@ -246,6 +276,11 @@ async def _recorded(
         raise
     finally:
         record.leave()
+    if record.error is not None:
+        # Nothing is held any more. This goes to whoever has closed us, and the error to the
+        # reader, when it comes back for the next chunk.
+        yield cast("StreamChunk", None)
+        raise record.error
 
 
 _AWAITING = (CoroutineType, AsyncGeneratorType, GeneratorType, Awaitable)

@@ -304,3 +304,52 @@ async def test_looking_at_what_has_arrived_again_and_again() -> None:
         ("", ""), ("Hm.", ""), ("Hm.", "a"), ("Hm.", "a b"), ("Hm.", "a b c"),
         ("Hm.", "a b c"),
     ]  # fmt: skip
+
+
+async def test_closed_elsewhere_is_no_end_for_a_reader_at_work() -> None:
+    """Its loop must not look as if the answer were complete. (C4, S4)"""
+    provider = FakeProvider([reply("one two three")])
+    stream = stream_of(provider)
+    at_work, closed = asyncio.Event(), asyncio.Event()
+    heard: list[StreamChunk] = []
+
+    async def read() -> None:
+        async for chunk in stream:
+            heard.append(chunk)
+            if isinstance(chunk, TextDelta):
+                at_work.set()
+                await closed.wait()
+
+    reader = asyncio.create_task(read())
+    await at_work.wait()
+    await stream.aclose()
+    assert provider.active == 0
+    await stream.aclose()
+    closed.set()
+    with pytest.raises(StreamClosedError) as caught:
+        await reader
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "one"
+    assert len(heard) == 2
+    with pytest.raises(StreamClosedError):
+        await stream.response()
+
+
+async def test_closing_after_the_reader_is_gone_or_by_itself() -> None:
+    """There is nobody to be told then. (C1)"""
+    provider = FakeProvider([reply("one two three")], repeat=True)
+    stream = stream_of(provider)
+
+    async def pull() -> None:
+        await anext(stream)
+
+    await asyncio.create_task(pull())
+    await stream.aclose()
+    assert provider.active == 0
+    heard = []
+    stream = stream_of(provider)
+    async for chunk in stream:
+        heard.append(chunk)
+        await stream.aclose()
+    assert len(heard) == 1
+    assert provider.active == 0

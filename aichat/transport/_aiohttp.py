@@ -201,7 +201,7 @@ class _Response:
         """
         content = self._response.content
         content.set_exception(cast(BaseException, None))
-        return content.read_nowait()
+        return b"".join(iter(content.read_nowait, b""))
 
     def abort(self, error: Exception | None = None) -> None:
         response = self._response

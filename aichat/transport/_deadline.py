@@ -147,7 +147,11 @@ class Watch:
         self._waited = 0.0
         self._tail = False
         self.since = None
-        self._arm()
+        if self._ended is None:
+            self._arm()
+        else:
+            # The headers came in the very turn of the loop in which somebody ended it.
+            self._end(self._ended)
 
     def wait(self) -> None:
         """Say that the network is waited for."""
@@ -225,7 +229,9 @@ class Watch:
     def _end(self, error: AIChatError) -> None:
         self._ended = self._ended or error
         if self._body is not None:
-            self._body.abort(error)
+            self._body.abort(self._ended)
+            # Whoever has the stream may keep it as long as they like.
+            self.rest()
         if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(self._loop.time())
 

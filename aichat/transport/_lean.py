@@ -13,6 +13,7 @@ leaves the reader as it is: slower, and otherwise the same.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from aiohttp import StreamReader
@@ -24,10 +25,14 @@ __all__ = ["fits", "make_lean"]
 #: buffered also holds for a million pieces of one byte.
 _PER_PIECE: Final = 64
 
+#: Bytes that are handed up at once. Whatever is decoded in one go holds up the loop, and a
+#: server may send the tiniest events as fast as it can.
+_AT_ONCE: Final = 64 * 2**10
+
 #: What we read or write, and where it has to be.
 _OF_READER: Final = frozenset({
-    "_buffer", "_buffer_offset", "_eof", "_exception", "_high_water", "_protocol", "_size",
-    "_waiter",
+    "_buffer", "_buffer_offset", "_eof", "_exception", "_high_water", "_low_water",
+    "_protocol", "_size", "_waiter",
 })  # fmt: skip
 _OF_PROTOCOL: Final = frozenset({"_reading_paused"})
 
@@ -60,29 +65,51 @@ class _LeanReader(StreamReader):
                 raise self._exception
             while not buffer and not self._eof:
                 await self._wait("readany")
+            data = self._read_nowait(-1)
+            if buffer:
+                await asyncio.sleep(0)  # others want to live
             # Nothing is fed before the end that would not be read as the end.
-            if (data := self._read_nowait(-1)) or self._eof:
+            if data or self._eof:
                 return data
 
     def _read_nowait(self, n: int) -> bytes:
-        assert n == -1, "a lean reader gives all that there is"
+        assert n == -1, "a lean reader gives what there is"
         buffer = self._buffer
-        if len(buffer) == 1:
+        if self._size > _AT_ONCE:
+            data = self._some()
+        elif len(buffer) == 1:
             data = buffer.popleft()
+            self._size = 0
         else:
             data = b"".join(buffer)
             buffer.clear()
-        self._size = 0
+            self._size = 0
         # aiohttp does this always, and it is a round through the parser.
-        if self._protocol._reading_paused:
+        if self._protocol._reading_paused and self._size <= self._low_water:
             self._protocol.resume_reading()
         return data
+
+    def _some(self) -> bytes:
+        """Take no more than is decoded at once."""
+        buffer, pieces, room = self._buffer, list[bytes](), _AT_ONCE
+        while buffer and room > 0:
+            piece = buffer.popleft()
+            if len(piece) > room:
+                buffer.appendleft(piece[room:])
+                piece = piece[:room]
+            else:
+                self._size -= _PER_PIECE
+            pieces.append(piece)
+            room -= len(piece) + _PER_PIECE
+            self._size -= len(piece)
+        return b"".join(pieces)
 
 
 def make_lean(reader: StreamReader) -> None:
     """Let *reader*, of an answer that is not compressed, do without books from now on."""
     if _FITS and type(reader) is StreamReader and not reader._buffer_offset:
         reader.__class__ = _LeanReader
+        reader._size += _PER_PIECE * len(reader._buffer)
 
 
 def fits(reader: type[object], protocol: type[object]) -> bool:

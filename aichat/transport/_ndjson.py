@@ -58,6 +58,8 @@ class NDJSONDecoder:
 
         lines: list[bytes] = []
         for line in ended:
+            if not line:
+                continue
             if not self._fits(line):
                 return self._overflow(lines)
             if line.strip(_BLANK):

@@ -12,6 +12,7 @@ See: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from copy import copy
 from typing import Final, final
@@ -24,6 +25,7 @@ _BOM = b"\xef\xbb\xbf"
 _LF = 0x0A
 _CR = 0x0D
 _COLON = 0x3A
+_NO_LF = re.compile(rb"[^\n]")
 
 
 @final
@@ -161,6 +163,10 @@ class SSEDecoder:
             elif not line:
                 if event := self._dispatch():
                     events.append(event)
+                if at < size and data[at] == _LF:
+                    # More of them change nothing; one by one a megabyte takes a second.
+                    other = _NO_LF.search(data, at)
+                    at = size if other is None else other.start()
             elif line[0] != _COLON:
                 if len(line) + len(self._data) > self._safe and not self._fits(
                     line, ended=True

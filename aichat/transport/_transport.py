@@ -380,6 +380,7 @@ class Transport:
                 reason=reason,
                 seconds=seconds,
                 error=error,
+                base_url=call.request.base_url,
             )
         )
 
@@ -506,8 +507,8 @@ class Transport:
     ) -> ProviderError:
         """The error that *response* is. Returned, so that no frame holds its body."""
         if 300 <= response.status < 400:
-            where = urlsplit(response.headers.get("location", ""))
-            to = f" to {where.scheme}://{where.netloc}" if where.netloc else ""
+            to = _origin_said(response.headers.get("location", ""))
+            to = f" to {to}" if to else ""
             return RedirectError(
                 f"The server redirects{to}; that is not followed, since the key would "
                 "go along. Is the base URL right?",
@@ -529,6 +530,16 @@ class Transport:
             headers=response.headers,
             codes=codes,
         )
+
+
+def _origin_said(location: str) -> str:
+    """Scheme, host and port of *location*, without the password that may stand in it."""
+    try:
+        where = urlsplit(location)
+        port = f":{where.port}" if where.port is not None else ""
+    except ValueError:
+        return ""  # no URL
+    return f"{where.scheme}://{where.hostname}{port}" if where.hostname else ""
 
 
 @final

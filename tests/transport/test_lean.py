@@ -38,11 +38,11 @@ class Wire(asyncio.Transport):
         pass
 
 
-def answer(*, lean: bool) -> tuple[ResponseHandler, StreamReader]:
+def answer(*, lean: bool, limit: int = LIMIT) -> tuple[ResponseHandler, StreamReader]:
     """A connection whose answer has begun, and what its body is read from."""
     handler = ResponseHandler(asyncio.get_running_loop())
     handler.connection_made(Wire())
-    handler.set_response_params(read_bufsize=LIMIT)
+    handler.set_response_params(read_bufsize=limit)
     handler.data_received(HEAD)
     reader = handler._payload
     assert reader is not None
@@ -132,6 +132,29 @@ async def test_a_slow_reader_makes_the_server_wait(size: int) -> None:
     while len(got) < fed:
         got += await reader.readany()
     assert got == b"x" * fed
+
+
+@pytest.mark.parametrize("pieces", [[b"x" * 300_000], [b"x" * 100] * 3_000])
+async def test_others_live_while_there_is_much_to_read(pieces: list[bytes]) -> None:
+    """However fast it comes, no more than so much is handed up without a turn of the loop."""
+    handler, reader = answer(lean=True, limit=2**20)
+    handler.data_received(chunked(*pieces) + b"0\r\n\r\n")
+    turns, got = 0, 0
+
+    async def live() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(live())
+    while data := await reader.readany():
+        assert len(data) <= 64 * 2**10
+        got += len(data)
+    other.cancel()
+    assert got == 300_000
+    assert turns >= 300_000 // (64 * 2**10)
+    assert reader._size == 0
 
 
 async def test_what_had_come_before_the_lean_one_is_read_too() -> None:
