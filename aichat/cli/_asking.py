@@ -17,7 +17,9 @@ from ._console import Console
 __all__ = [
     "add_config",
     "add_options",
+    "add_whom",
     "first_message",
+    "names_a_provider",
     "opened",
     "opening",
     "request_options",
@@ -42,15 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
     """Add whom to ask, and how."""
     add_config(parser)
     parser.add_argument("prompt", nargs="*", metavar="PROMPT", help="what to ask")
-    whom = parser.add_argument_group("whom to ask")
-    whom.add_argument("-p", "--provider", metavar="NAME", help="instead of AI_PROVIDER")
-    whom.add_argument(
-        "-m",
-        "--model",
-        metavar="MODEL",
-        help="instead of AI_MODEL; 'provider:name' for another provider's",
-    )
-    whom.add_argument("--base-url", metavar="URL", help="instead of AI_BASE_URL")
+    add_whom(parser)
     how = parser.add_argument_group("how to answer")
     how.add_argument(
         "-s", "--system", metavar="TEXT", help="what the model is told first"
@@ -71,6 +65,19 @@ def add_options(parser: ArgumentParser) -> None:
     how.add_argument(
         "--show-reasoning", action="store_true", help="what it thinks, on stderr"
     )
+
+
+def add_whom(parser: ArgumentParser) -> None:
+    """Add whom to ask."""
+    whom = parser.add_argument_group("whom to ask")
+    whom.add_argument("-p", "--provider", metavar="NAME", help="instead of AI_PROVIDER")
+    whom.add_argument(
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help="instead of AI_MODEL; 'provider:name' for another provider's",
+    )
+    whom.add_argument("--base-url", metavar="URL", help="instead of AI_BASE_URL")
 
 
 def request_options(args: Namespace) -> RequestOptions:
@@ -102,10 +109,22 @@ def first_message(args: Namespace, console: Console) -> Message | None:
 
 
 @asynccontextmanager
-async def opened(args: Namespace, console: Console) -> AsyncGenerator[Client, None]:
-    """Hold a client of the configured provider, or else of a simulator in this process."""
-    settings = _settings(args, console)
-    if _names_a_provider(args, settings, console):
+async def opened(
+    args: Namespace,
+    console: Console,
+    *,
+    simulated: bool = False,
+    pace: float | None = None,
+    **more: Any,
+) -> AsyncGenerator[Client, None]:
+    """
+    Hold a client of the configured provider, or else of a simulator in this process.
+
+    With *simulated* it is that one, whatever is configured. *pace* is its seconds after each
+    word. *more* are settings of the client's, stronger than what is configured.
+    """
+    settings = {**_settings(args, console), **more}
+    if not simulated and names_a_provider(args, console):
         config = ClientConfig.load(
             file=args.config, environ=console.environ, **settings
         )
@@ -115,8 +134,10 @@ async def opened(args: Namespace, console: Console) -> AsyncGenerator[Client, No
     # Postponed: it brings a server.
     from ..testing import Simulator
 
-    console.note(_NO_PROVIDER)
-    pace = _READABLE if console.watched else 0
+    if not simulated:
+        console.note(_NO_PROVIDER)
+    if pace is None:
+        pace = _READABLE if console.watched else 0
     async with Simulator(pace=pace) as simulator:
         settings["model"] = f"{_SIMULATED}:{settings.get('model') or 'simulated'}"
         # Of the environment, nothing: no key goes where it does not belong.
@@ -149,11 +170,11 @@ def _settings(args: Namespace, console: Console) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _names_a_provider(
-    args: Namespace, settings: dict[str, Any], console: Console
-) -> bool:
+def names_a_provider(args: Namespace, console: Console) -> bool:
+    """Whether somebody is to be asked other than the simulator."""
     # Who gives an address means somebody there, and will be asked who that is.
     environ = console.environ
+    settings = _settings(args, console)
     return bool(
         args.config
         or settings.get("provider")

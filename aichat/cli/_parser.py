@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from .._version import __version__
-from . import _chat, _complete, _health, _providers, _serve_fake
+from . import _bench, _chat, _complete, _health, _providers, _serve_fake
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -23,6 +23,7 @@ examples:
   aichat complete --json "Name three rivers."
   aichat providers anthropic                  what it needs, and what it can do
   aichat health                               is the key good?
+  aichat bench --concurrency 8                how fast is it, and what does it bear?
   aichat serve-fake                           a server to develop against
 
 configuration:
@@ -75,6 +76,6 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command", required=True
     )
-    for module in (_chat, _complete, _providers, _health, _serve_fake):
+    for module in (_chat, _complete, _providers, _health, _bench, _serve_fake):
         module.add(commands)
     return parser

@@ -22,7 +22,7 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["chat", "complete", "providers", "health", "serve-fake"]
+    "command", ["chat", "complete", "providers", "health", "bench", "serve-fake"]
 )
 def test_every_command_explains_itself(command: str) -> None:
     """`--help` lists it, and it has a help of its own."""
@@ -49,7 +49,7 @@ def test_help_does_not_wait_for_aiohttp() -> None:
     [
         ([], "aichat --help"),
         (["chta"], "did you mean 'chat'?"),
-        (["zzz"], "there are: chat, complete, providers, health, serve-fake"),
+        (["zzz"], "there are: chat, complete, providers, health, bench, serve-fake"),
         (["chat", "--temprature", "1", "Hi"], "aichat --help"),
         (["chat", "--temperature", "warm", "Hi"], "invalid float value: 'warm'"),
         (["chat", "--reasoning", "hihg", "Hi"], "did you mean 'high'?"),
