@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import aichat
+import aichat.middleware
 
 HEAVY = ("aiohttp", "cattrs", "typed_settings", "yaml", "rich", "redis", "pydantic")
 
@@ -49,3 +52,19 @@ def test_importing_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
     assert out.stdout.strip() == "[] False"
+
+
+def test_middleware_is_imported_when_it_is_asked_for() -> None:
+    """Every name is there, and none of them makes `import aichat` slower."""
+    code = (
+        "import sys, aichat.middleware as m\n"
+        "early = [n for n in m._ELSEWHERE.values() if f'aichat.middleware.{n}' in sys.modules]\n"
+        "print(early, [n for n in m.__all__ if not hasattr(m, n)], dir(m) == sorted(m.__all__))\n"
+        "print(sorted({*m._ELSEWHERE, 'Handler', 'Middleware', 'compose'}) == sorted(m.__all__))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert out.stdout.splitlines() == ["[] [] True", "True"]
+    with pytest.raises(AttributeError, match="'cash'"):
+        _ = aichat.middleware.cash
