@@ -15,11 +15,13 @@ fold::
         print(response.text, response.usage.total_tokens)
 """
 
-from ._builder import RequestBuilder
-from ._client import Client, Health
-from ._config import ClientConfig
-from ._connect import connect
-from ._registry import Registry
+from typing import TYPE_CHECKING
+
+from ._client import (
+    Client,
+    Health,
+)
+from ._lazy import lazily
 from ._stream import ChatStream
 from ._version import __version__
 from .errors import (
@@ -51,29 +53,14 @@ from .errors import (
     StreamInterruptedError,
     TLSError,
 )
-from .middleware import Handler, Middleware, compose
-from .providers import (
-    BatchSubmitter,
-    Capability,
-    Embedder,
-    HealthChecker,
-    HTTPProvider,
-    Modality,
-    ModelLister,
-    ModelProfile,
-    Provider,
-    ProviderSpec,
-    TokenCounter,
+from .middleware import (
+    Handler,
+    Middleware,
+    compose,
 )
-from .transport import RateLimit, RetryPolicy
 from .types import (
     Accumulator,
     AudioPart,
-    Batch,
-    BatchCounts,
-    BatchRequest,
-    BatchResult,
-    BatchStatus,
     CacheHint,
     ChatRequest,
     ChatResponse,
@@ -82,12 +69,9 @@ from .types import (
     Deadlines,
     DocumentPart,
     Effort,
-    EmbeddingRequest,
-    EmbeddingResponse,
     FinishReason,
     ImagePart,
     Message,
-    ModelInfo,
     OpaquePart,
     Part,
     PartAdded,
@@ -102,11 +86,9 @@ from .types import (
     ResponseFormat,
     ResponseStart,
     Role,
-    Secret,
     StreamChunk,
     TextDelta,
     TextPart,
-    TokenCount,
     Tool,
     ToolCallDelta,
     ToolCallPart,
@@ -117,14 +99,64 @@ from .types import (
     assistant,
     collect,
     fold,
-    from_json,
     json_schema,
     system,
-    to_json,
     tool_result,
     unfold,
     user,
 )
+
+if TYPE_CHECKING:
+    from ._builder import RequestBuilder
+    from ._config import ClientConfig
+    from ._connect import connect
+    from ._registry import Registry
+    from .providers import (
+        BatchSubmitter,
+        Capability,
+        Embedder,
+        HealthChecker,
+        HTTPProvider,
+        Modality,
+        ModelLister,
+        ModelProfile,
+        Provider,
+        ProviderSpec,
+        TokenCounter,
+    )
+    from .transport import (
+        RateLimit,
+        RetryPolicy,
+    )
+    from .types import (
+        Batch,
+        BatchCounts,
+        BatchRequest,
+        BatchResult,
+        BatchStatus,
+        EmbeddingRequest,
+        EmbeddingResponse,
+        ModelInfo,
+        Secret,
+        TokenCount,
+        from_json,
+        to_json,
+    )
+else:
+    # What asks a model needs none of these before it is made, and they are half the time
+    # that an import takes.
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_builder": "RequestBuilder",
+            "_config": "ClientConfig",
+            "_connect": "connect",
+            "_registry": "Registry",
+            "providers": "BatchSubmitter Capability Embedder HealthChecker HTTPProvider Modality ModelLister ModelProfile Provider ProviderSpec TokenCounter",
+            "transport": "RateLimit RetryPolicy",
+            "types": "Batch BatchCounts BatchRequest BatchResult BatchStatus EmbeddingRequest EmbeddingResponse ModelInfo Secret TokenCount from_json to_json",
+        },
+    )
 
 __all__ = [
     "AIChatError",
@@ -236,3 +268,7 @@ __all__ = [
     "unfold",
     "user",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

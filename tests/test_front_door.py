@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import aichat
-import aichat.middleware
 
 HEAVY = ("aiohttp", "cattrs", "typed_settings", "yaml", "rich", "redis", "pydantic")
 
@@ -18,10 +18,11 @@ HEAVY = ("aiohttp", "cattrs", "typed_settings", "yaml", "rich", "redis", "pydant
 def test_all_is_what_there_is() -> None:
     """`__all__` names every public name, in order, and nothing else."""
     tree = ast.parse(Path(aichat.__file__).read_text())
+    checked = [node for node in tree.body if isinstance(node, ast.If)]
     imported = [
         alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
+        for node in (*tree.body, *checked[0].body)
+        if isinstance(node, ast.ImportFrom) and node.module not in ("typing", "_lazy")
         for alias in node.names
     ]
     assert sorted(aichat.__all__) == sorted(imported)
@@ -54,17 +55,42 @@ def test_importing_loads_nothing_heavy() -> None:
     assert out.stdout.strip() == "[] False"
 
 
-def test_middleware_is_imported_when_it_is_asked_for() -> None:
-    """Every name is there, and none of them makes `import aichat` slower."""
+LAZY = ("", "transport", "providers", "types", "middleware")
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_what_is_imported_late_is_what_type_checkers_see(package: str) -> None:
+    """Each name at its place, in both halves of the module."""
+    tree = ast.parse(
+        (Path(aichat.__file__).parent / package / "__init__.py").read_text()
+    )
+    (choice,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        alias.asname or alias.name: node.module
+        for node in choice.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    (late,) = choice.orelse
+    assert isinstance(late, ast.Assign)
+    assert isinstance(late.value, ast.Call)
+    where: dict[str, str] = ast.literal_eval(late.value.args[1])
+    assert seen == {
+        name: home for home, names in where.items() for name in names.split()
+    }
+    module = importlib.import_module(f"aichat.{package}".rstrip("."))
+    assert all(getattr(module, name) is not None for name in seen)
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = module.nonsense
+
+
+def test_nobody_pays_for_middleware_that_is_not_used() -> None:
+    """`import aichat` leaves it where it is."""
     code = (
-        "import sys, aichat.middleware as m\n"
-        "early = [n for n in m._ELSEWHERE.values() if f'aichat.middleware.{n}' in sys.modules]\n"
-        "print(early, [n for n in m.__all__ if not hasattr(m, n)], dir(m) == sorted(m.__all__))\n"
-        "print(sorted({*m._ELSEWHERE, 'Handler', 'Middleware', 'compose'}) == sorted(m.__all__))"
+        "import sys, aichat\n"
+        "print([m for m in sys.modules if m.startswith('aichat.middleware._')])"
     )
     out = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
-    assert out.stdout.splitlines() == ["[] [] True", "True"]
-    with pytest.raises(AttributeError, match="'cash'"):
-        _ = aichat.middleware.cash
+    assert out.stdout.strip() == "['aichat.middleware._compose']"

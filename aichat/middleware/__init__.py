@@ -10,9 +10,9 @@ The first is the outermost. What each is for, and the usual order, is in the REA
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
+from .._lazy import lazily
 from ._compose import Handler, Middleware, compose
 
 if TYPE_CHECKING:
@@ -27,6 +27,24 @@ if TYPE_CHECKING:
     from ._retry import retry
     from ._split import split
     from ._stores import CacheStore, MemoryCache
+else:
+    # Nobody uses all of them, and everybody imports this module.
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_balance": "balance",
+            "_cache": "cache",
+            "_circuit_breaker": "circuit_breaker",
+            "_disk_cache": "DiskCache",
+            "_fallback": "fallback",
+            "_hedge": "hedge",
+            "_logging": "Logger logging",
+            "_rate_limit": "rate_limit",
+            "_retry": "retry",
+            "_split": "split",
+            "_stores": "CacheStore MemoryCache",
+        },
+    )
 
 __all__ = [
     "CacheStore",
@@ -46,33 +64,3 @@ __all__ = [
     "retry",
     "split",
 ]
-
-#: Where the others are. They are imported when they are first asked for: nobody uses all of
-#: them, and everybody imports this module.
-_ELSEWHERE: Final = {
-    "CacheStore": "_stores",
-    "DiskCache": "_disk_cache",
-    "Logger": "_logging",
-    "MemoryCache": "_stores",
-    "balance": "_balance",
-    "cache": "_cache",
-    "circuit_breaker": "_circuit_breaker",
-    "fallback": "_fallback",
-    "hedge": "_hedge",
-    "logging": "_logging",
-    "rate_limit": "_rate_limit",
-    "retry": "_retry",
-    "split": "_split",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _ELSEWHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_ELSEWHERE[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

@@ -1,12 +1,10 @@
 """Plain values: messages, requests, chunks, responses. No I/O, no vendor."""
 
-from ._batch import (
-    Batch as Batch,
-    BatchCounts as BatchCounts,
-    BatchRequest as BatchRequest,
-    BatchResult as BatchResult,
-    BatchStatus as BatchStatus,
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazily
 from ._chat import (
     ChatRequest as ChatRequest,
     ChatResponse as ChatResponse,
@@ -37,28 +35,11 @@ from ._deadlines import (
     Deadlines as Deadlines,
     Seconds as Seconds,
 )
-from ._embedding import (
-    EmbeddingOptions as EmbeddingOptions,
-    EmbeddingRequest as EmbeddingRequest,
-    EmbeddingResponse as EmbeddingResponse,
-    InputType as InputType,
-    Vector as Vector,
-)
-from ._estimate import (
-    CountText as CountText,
-    estimate_text_tokens as estimate_text_tokens,
-    estimate_tokens as estimate_tokens,
-)
 from ._fold import (
     Accumulator as Accumulator,
     collect as collect,
     fold as fold,
     unfold as unfold,
-)
-from ._json import (
-    from_json as from_json,
-    json_converter as json_converter,
-    to_json as to_json,
 )
 from ._messages import (
     AudioPart as AudioPart,
@@ -83,7 +64,6 @@ from ._messages import (
     tool_result as tool_result,
     user as user,
 )
-from ._models import ModelInfo as ModelInfo, TokenCount as TokenCount
 from ._options import (
     Effort as Effort,
     OnUnsupported as OnUnsupported,
@@ -93,10 +73,49 @@ from ._options import (
     ToolChoice as ToolChoice,
     json_schema as json_schema,
 )
-from ._secret import Secret as Secret
 from ._usage import FinishReason as FinishReason, Usage as Usage
 from ._values import (
     UNSET as UNSET,
     ProviderState as ProviderState,
     Unset as Unset,
 )
+
+if TYPE_CHECKING:
+    from ._batch import (
+        Batch as Batch,
+        BatchCounts as BatchCounts,
+        BatchRequest as BatchRequest,
+        BatchResult as BatchResult,
+        BatchStatus as BatchStatus,
+    )
+    from ._embedding import (
+        EmbeddingOptions as EmbeddingOptions,
+        EmbeddingRequest as EmbeddingRequest,
+        EmbeddingResponse as EmbeddingResponse,
+        InputType as InputType,
+        Vector as Vector,
+    )
+    from ._estimate import (
+        CountText as CountText,
+        estimate_text_tokens as estimate_text_tokens,
+        estimate_tokens as estimate_tokens,
+    )
+    from ._json import (
+        from_json as from_json,
+        json_converter as json_converter,
+        to_json as to_json,
+    )
+    from ._models import ModelInfo as ModelInfo, TokenCount as TokenCount
+    from ._secret import Secret as Secret
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_batch": "Batch BatchCounts BatchRequest BatchResult BatchStatus",
+            "_embedding": "EmbeddingOptions EmbeddingRequest EmbeddingResponse InputType Vector",
+            "_estimate": "CountText estimate_text_tokens estimate_tokens",
+            "_json": "from_json json_converter to_json",
+            "_models": "ModelInfo TokenCount",
+            "_secret": "Secret",
+        },
+    )
