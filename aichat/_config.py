@@ -29,6 +29,7 @@ from .errors import ConfigError
 from .providers import APIKey, ProviderSpec
 from .transport import check_base_url
 from .types import Deadlines, Secret
+from .types._secret import SecretValues
 
 __all__ = ["ClientConfig", "resolve_base_url", "resolve_deadlines", "resolve_key"]
 
@@ -44,19 +45,13 @@ def _to_key(
 
 def _to_pairs(value: Mapping[str, str] | None) -> Mapping[str, str]:
     if value is None:
-        return {}
+        return SecretValues({})
     # What is no mapping, whatever the types say, is left for the checks to refuse.
-    copied: Any = dict(value) if isinstance(value, Mapping) else value  # type: ignore[redundant-expr]  # types can lie
-    return copied  # type: ignore[no-any-return]  # the same
+    return SecretValues(value) if isinstance(value, Mapping) else value  # type: ignore[redundant-expr]  # types can lie
 
 
 def _to_rate(value: float | None) -> float | None:
     return value or None
-
-
-def _names_only(pairs: Mapping[str, str]) -> str:
-    """Some headers and settings are as secret as a key."""
-    return f"<{', '.join(pairs)}>"
 
 
 @frozen(kw_only=True)
@@ -109,13 +104,9 @@ class ClientConfig:
     output_tokens_per_minute: float | None = None
 
     # -- the wire --------------------------------------------------------------------
-    headers: Mapping[str, str] = field(
-        factory=dict, converter=_to_pairs, repr=_names_only, hash=False
-    )
+    headers: Mapping[str, str] = field(default=None, converter=_to_pairs, hash=False)
     #: The provider's own: an organization, an API version. See `ProviderSpec.settings`.
-    settings: Mapping[str, str] = field(
-        factory=dict, converter=_to_pairs, repr=_names_only, hash=False
-    )
+    settings: Mapping[str, str] = field(default=None, converter=_to_pairs, hash=False)
     #: Send the key over ``http://`` to hosts that are neither loopback nor private.
     allow_insecure_http: bool = False
     #: Take proxies and certificates from the environment.

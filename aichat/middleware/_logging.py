@@ -19,6 +19,7 @@ from attrs import define, field
 
 from ..errors import AIChatError, ConfigError, ProviderError
 from ..transport import CallEvent, listening
+from ..transport._observation import observation
 from ..types import (
     ChatRequest,
     ResponseEnd,
@@ -67,7 +68,8 @@ def logging(
     ``logging.getLogger("aichat")``, which is not configured by us.
 
     The fields are in ``extra``: provider, model and messages (how many) in every line, and
-    the trace's id if OpenTelemetry has one; at the end tokens, input_tokens, output_tokens,
+    the trace's id if OpenTelemetry has one; what `observe` said, as operation,
+    app_request_id, user_id and session_id; at the end tokens, input_tokens, output_tokens,
     duration_ms, time_to_first_chunk_ms, attempts, finish_reason, request_id and who
     answered; for failures error_code, error_type, status and gave_up. What is not known is
     ``None``.
@@ -147,7 +149,7 @@ class _Lines:
 
 
 @final
-@define(eq=False)
+@define(eq=False, repr=False)  # it holds the prompt
 class _Call:
     """What is known of a call, for its lines."""
 
@@ -178,6 +180,7 @@ class _Call:
             "provider": self.request.provider_name,
             "model": self.request.model_name,
             "messages": len(self.request.messages),
+            **_observed(),
             **trace_ids(),
         }
 
@@ -283,6 +286,18 @@ class _Call:
         if self.content:
             fields["answer"] = "".join(self.words)
         return fields
+
+
+def _observed() -> dict[str, str]:
+    """What `observe` has said. The id of the application's own request is not the provider's."""
+    here = observation()
+    ids = {
+        "operation": here.operation,
+        "app_request_id": here.request_id,
+        "user_id": here.user_id,
+        "session_id": here.session_id,
+    }
+    return {name: said for name, said in ids.items() if said is not None}
 
 
 def _facts(error: Exception | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from attrs import evolve, field, frozen
 
 from ..errors import AIChatError, ConfigError
 from ..transport import ChatDecoder, Decoder, Dialect, HTTPRequest, Transport
+from ..transport._observation import observed_headers
 from ..types import (
     DEFAULT_DEADLINES,
     ChatRequest,
@@ -428,7 +429,7 @@ class HTTPProvider:
         request = evolve(
             request,
             base_url=self.base_url,
-            headers={**self.spec.headers, **self.headers, **request.headers},
+            headers=observed_headers(self.spec.headers, self.headers, request.headers),
         )
         # After the address is known: it may have to be completed.
         request = self.spec.prepare(request, self.settings)

@@ -448,7 +448,11 @@ def _merged(before: Any, new: Any) -> Any:
     if not isinstance(before, dict) or not isinstance(new, dict):
         return new
     lists = ("topCandidates", "chosenCandidates")  # logprobs, token by token
-    more = {n: [*before.get(n, ()), *new[n]] for n in lists if n in new}
+    more = {
+        n: [*before[n], *new[n]]
+        for n in lists
+        if isinstance(before.get(n), list) and isinstance(new.get(n), list)
+    }
     return {**before, **new, **more}
 
 

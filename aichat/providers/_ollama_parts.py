@@ -8,7 +8,6 @@ something else is a part of its own.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -128,5 +127,5 @@ def _picture(image: Any) -> ImagePart:
         raise wrong("an image is no text")
     try:
         return ImagePart(data=base64.b64decode(image, validate=True))
-    except binascii.Error:
+    except ValueError:
         raise wrong("an image is no base64") from None

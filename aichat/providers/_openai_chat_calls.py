@@ -20,6 +20,7 @@ from attrs import define, field
 
 from ..errors import ProtocolError
 from ..types import ToolCallDelta, dumps, parse_arguments
+from ._openai_chat_json import get_whole
 
 __all__ = ["ToolCallTable"]
 
@@ -86,9 +87,7 @@ class ToolCallTable:
         if fragment.get("type") == "custom" or (custom and not body):
             body, argument_field = custom, "input"
         name, arguments = _text(body.get("name")), _text(body.get(argument_field))
-        call_id, number = _text(fragment.get("id")), fragment.get("index")
-        if not isinstance(number, int):
-            number = None
+        call_id, number = _text(fragment.get("id")), get_whole(fragment, "index")
 
         call = None if whole else self._find(call_id, number, name, arguments)
         if call is None:

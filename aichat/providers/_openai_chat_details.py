@@ -10,6 +10,8 @@ from typing import Any
 
 from attrs import define, field
 
+from ._openai_chat_json import get_text
+
 __all__ = ["ReasoningDetails"]
 
 #: Which field of a detail is built up from fragments. Encrypted data comes whole.
@@ -28,7 +30,7 @@ class ReasoningDetails:
         """Take one item of the list; return the text in it."""
         if not isinstance(detail, dict):
             return ""
-        grows = _GROWING.get(detail.get("type", ""))
+        grows = _GROWING.get(get_text(detail, "type"))
         text = detail.get(grows) if grows else None
         text = text if isinstance(text, str) else ""
         if grows and self._continues(detail):
@@ -46,7 +48,7 @@ class ReasoningDetails:
             return False
         last = self._details[-1]
         same = all(last.get(k) == detail.get(k) for k in ("type", "index"))
-        ids = {d["id"] for d in (last, detail) if d.get("id")}
+        ids = {get_text(d, "id") for d in (last, detail)} - {""}
         return (
             same and len(ids) < 2 and not (last.get("signature") and detail.get("text"))
         )

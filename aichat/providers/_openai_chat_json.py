@@ -11,12 +11,31 @@ from typing import Any
 
 from ..errors import ProtocolError
 
-__all__ = ["gather", "get_list", "get_object", "get_text", "keep"]
+__all__ = [
+    "gather",
+    "get_list",
+    "get_number",
+    "get_object",
+    "get_text",
+    "get_whole",
+    "keep",
+]
 
 
 def get_text(holder: dict[str, Any], key: str) -> str:
     value = holder.get(key)
     return value if isinstance(value, str) else ""
+
+
+def get_number(holder: dict[str, Any], key: str) -> float | None:
+    value = holder.get(key)
+    return value if type(value) in (int, float) else None
+
+
+def get_whole(holder: dict[str, Any], key: str) -> int | None:
+    # `True` is an int to Python, and no number to JSON.
+    value = holder.get(key)
+    return value if type(value) is int else None
 
 
 def get_object(holder: dict[str, Any], key: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from ..types import (
 )
 from ._openai_chat_calls import ToolCallTable
 from ._openai_chat_details import ReasoningDetails
-from ._openai_chat_json import gather, get_list, get_object, get_text
+from ._openai_chat_json import gather, get_list, get_object, get_text, get_whole
 from ._think_tags import ThinkTags
 
 __all__ = ["REASONING_FIELDS", "MessageReader"]
@@ -185,6 +185,11 @@ class MessageReader:
                     self._write(item, out)
                 case {"type": "text", "text": str(text)}:
                     self._write(text, out)
+                case {"type": "text"} if item.get("text") is None:
+                    pass
+                case {"type": "text"}:
+                    kind = type(item["text"]).__name__
+                    raise ProtocolError(f"A text of the content is a {kind}.")
                 case {"type": "thinking", "thinking": thinking}:
                     self._write_thinking(thinking, item, out)
                 case dict():
@@ -217,12 +222,13 @@ class MessageReader:
         items = thinking if isinstance(thinking, list) else [thinking]
         texts = (i.get("text") if isinstance(i, dict) else i for i in items)
         text = "".join(t for t in texts if isinstance(t, str))
+        extra = {k: v for k, v in item.items() if v and k not in ("type", "thinking")}
+        if not (text or extra):
+            return
         place = self._at("reasoning")
-        if text:
-            out.append(ReasoningDelta(text, place))
-        if extra := {
-            k: v for k, v in item.items() if v and k not in ("type", "thinking")
-        }:
+        # Without words it is a part as well: something wants to go back.
+        out.append(ReasoningDelta(text, place))
+        if extra:
             self._states.setdefault(place, {}).update(extra)
 
     def _annotate(self, annotation: Any, out: list[StreamChunk]) -> None:
@@ -255,8 +261,8 @@ class MessageReader:
         if data := get_text(audio, "data"):
             self._audio_data.append(data)
         for key, value in audio.items():
-            if key == "transcript" and isinstance(value, str):
-                self._audio[key] = self._audio.get(key, "") + value
+            if key == "transcript":
+                self._audio[key] = self._audio.get(key, "") + get_text(audio, key)
             elif value and key != "data":
                 self._audio[key] = value
 
@@ -292,13 +298,12 @@ class MessageReader:
 
 
 def _citation(source: dict[str, Any]) -> Citation:
-    start, end = source.get("start_index"), source.get("end_index")
     return Citation(
         get_text(source, "url") or None,
         get_text(source, "title") or None,
         get_text(source, "content") or get_text(source, "snippet") or None,
-        start if isinstance(start, int) else None,
-        end if isinstance(end, int) else None,
+        get_whole(source, "start_index"),
+        get_whole(source, "end_index"),
     )
 
 

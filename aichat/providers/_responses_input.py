@@ -268,7 +268,7 @@ def _settled(items: list[Item], *, stored: bool) -> Iterator[Item]:
     by_id = stored and any(
         item.get("type") == "reasoning" and not _carries_itself(item) for item in items
     )
-    for item, follower in zip(items, [*items[1:], {}], strict=True):
+    for item, follower in zip(items, [*items[1:], {}], strict=False):
         match item.get("type"):
             case "reasoning" if by_id:
                 if follower.get("id"):

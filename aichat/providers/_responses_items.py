@@ -31,7 +31,7 @@ from ..types import (
     Whole,
     dumps,
 )
-from ._openai_chat_json import gather, get_list, get_text
+from ._openai_chat_json import gather, get_list, get_text, get_whole
 
 __all__ = [
     "CallItem",
@@ -334,11 +334,10 @@ class OtherItem(Item):
 
 
 def _citation(source: dict[str, Any], state: ProviderState) -> Citation:
-    start, end = source.get("start_index"), source.get("end_index")
     return Citation(
         get_text(source, "url") or None,
         get_text(source, "title") or get_text(source, "filename") or None,
-        start=start if isinstance(start, int) else None,
-        end=end if isinstance(end, int) else None,
+        start=get_whole(source, "start_index"),
+        end=get_whole(source, "end_index"),
         provider_state=state,
     )

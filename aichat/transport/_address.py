@@ -9,14 +9,13 @@ from functools import lru_cache
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from ..errors import ConfigError
+from ..types._secret import is_secret
 from ._wire import HTTPRequest
 
 __all__ = ["check_base_url", "check_headers", "origin_of", "secrets_of", "url_of"]
 
 # RFC 9110, section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-#: Header names that hold what nobody else may see.
-_SECRET = re.compile(r"auth|key|token|secret|cookie|credential|password", re.I)
 #: Shorter ones are placeholders of local servers; cutting them out would eat the message.
 _SHORTEST_SECRET = 8
 # What RFC 3986 allows in a path, and ``%``: a provider may have quoted already.
@@ -39,9 +38,7 @@ def check_base_url(
             "if that is all right"
         )
     if bad is not None:
-        # A URL with user info holds a password.
-        shown = re.sub(r"//[^/@]*@", "//***@", url[:200])
-        raise ConfigError(f"The base URL {shown!r} {bad}.")
+        raise ConfigError(f"The base URL {_shown(url)!r} {bad}.")
     return url.rstrip("/")
 
 
@@ -66,6 +63,14 @@ def _bad_base_url(url: str) -> str | None:
     if "#" in url:
         return "holds a fragment"
     return None
+
+
+def _shown(url: str) -> str:
+    """*url* without what may be a password or a key, however wrong the rest of it is."""
+    scheme, slashes, rest = url.rpartition("://")
+    _, at, place = rest.rpartition("@")
+    shown = f"{scheme}{slashes}***@{place}" if at else url
+    return re.sub(r"([?#]).*", r"\1***", shown, flags=re.DOTALL)[:200]
 
 
 def _is_safe(url: str) -> bool:
@@ -129,9 +134,9 @@ def secrets_of(headers: Mapping[str, str]) -> tuple[str, ...]:
     """The values in *headers* that no error may show, longest first."""
     found = set[str]()
     for name, value in headers.items():
-        if _SECRET.search(name):
-            # "Bearer x" is as secret as "x".
-            found.update((value, value.rpartition(" ")[2]))
+        if is_secret(name):
+            # "Bearer x" is as secret as "x", and x may hold a space.
+            found.update((value, value.partition(" ")[2], value.rpartition(" ")[2]))
     return tuple(
         sorted((s for s in found if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from threading import Lock
-from typing import final
+from typing import Final, final
+from weakref import WeakSet
 
 from attrs import define, field
 
@@ -20,7 +21,7 @@ from ..errors import (
 )
 from ._retry import check_number
 
-__all__ = ["CircuitBreaker", "Passage"]
+__all__ = ["CircuitBreaker", "Passage", "circuits_open", "circuits_opened"]
 
 
 @define(eq=False)
@@ -42,12 +43,16 @@ class CircuitBreaker:
     #: Around every look at a circuit that leads to a change of it; never while waiting.
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
+    def __attrs_post_init__(self) -> None:
+        with _all_lock:
+            _all.add(self)
+
     def enter(self, key: str = "") -> Passage:
         """Ask to call *key*, an origin. Raises `CircuitOpenError`."""
         with self._lock:
             circuit = self._circuits.get(key)
             if circuit is None:
-                circuit = self._circuits[key] = _Circuit()
+                circuit = self._circuits[key] = _Circuit(key)
             probe = circuit.opened_at is not None
             if circuit.opened_at is not None:
                 left = circuit.opened_at + self.cooldown - self.clock()
@@ -72,8 +77,43 @@ class CircuitBreaker:
         return circuit.probing or self.clock() < opened_at + self.cooldown
 
 
+#: For those who watch: what there is, and how often each circuit has opened so far.
+_all: Final = WeakSet[CircuitBreaker]()
+_openings: Final[dict[str, int]] = {}
+_all_lock: Final = Lock()
+#: Circuits that are counted apart; the others are counted together, under ``other``.
+_MOST_COUNTED: Final = 100
+
+
+def circuits_open() -> dict[str, int]:
+    """How many circuits are open, by their keys, in this process: 0 for the closed ones."""
+    with _all_lock:
+        breakers = list(_all)
+    found: dict[str, int] = {}
+    for breaker in breakers:
+        # Copied at once: others add to it meanwhile.
+        for key, circuit in list(breaker._circuits.items()):
+            key = key if key in found or len(found) < _MOST_COUNTED else "other"
+            found[key] = found.get(key, 0) + (circuit.opened_at is not None)
+    return found
+
+
+def circuits_opened() -> dict[str, int]:
+    """How often circuits have opened, by their keys, in this process so far."""
+    with _all_lock:
+        return dict(_openings)
+
+
+def _note_opening(key: str) -> None:
+    with _all_lock:
+        if key not in _openings and len(_openings) >= _MOST_COUNTED:
+            key = "other"
+        _openings[key] = _openings.get(key, 0) + 1
+
+
 @define(eq=False)
 class _Circuit:
+    key: str = ""
     failures: int = 0
     opened_at: float | None = None
     probing: bool = False
@@ -132,6 +172,7 @@ class Passage:
                 # One that was under way when it opened says nothing new.
                 if probe or (opens and circuit.opened_at is None):
                     circuit.opened_at = self._breaker.clock()
+                    _note_opening(circuit.key)
             case False if probe or circuit.opened_at is None:
                 circuit.close()
             case _:

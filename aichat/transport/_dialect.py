@@ -122,7 +122,10 @@ class Pipeline:
         # Blank lines before a document are a keep-alive (DeepSeek), and no harm to a stream.
         start = bytes(body).removeprefix(_BOM).lstrip(_BLANK)
         if not start and len(body) <= _LONGEST_BLANK:
-            del body[: body.rfind(b"\n") + 1]
+            # One line end stays: what follows is not the beginning of the input, where a
+            # byte order mark would mean nothing.
+            blank = body.rfind(b"\n") + 1
+            body[:blank] = b"\n" * bool(blank)
             self.progressed = False
             return
         if start.startswith(b"<"):
@@ -134,8 +137,9 @@ class Pipeline:
             self._feed = self._collect
         else:
             self._feed = self._decode
+            start = bytes(body)  # a byte order mark and blank lines are for the framing
         self._body = bytearray()
-        self._feed(bytes(body), chunks)
+        self._feed(start, chunks)
 
     def _page(self, data: bytes, chunks: list[StreamChunk]) -> None:
         """Read as much of a web page as says what it is."""
@@ -210,11 +214,12 @@ class Pipeline:
 
     def _fail(self, error: Exception) -> None:
         self.over = True
-        # The frames of decoding hold what was decoded: no business of an error reporter's.
+        # The frames of decoding hold what was decoded, and so does what `json` raised on the
+        # way (`JSONDecodeError.doc`): no business of an error reporter's.
         where = _where(error)
-        error.with_traceback(None)
         if isinstance(error, AIChatError):
-            self.error = error
+            error.__cause__ = error.__context__ = None
+            self.error = error.with_traceback(None)
             return
         # A decoder should have said so itself. Whatever it stumbled over, it was not what
         # the dialect promises, and callers are promised nothing but an `AIChatError`.
@@ -222,7 +227,6 @@ class Pipeline:
             "The answer has a shape that the decoder does not understand.",
             context={"cause": type(error).__name__, "where": where},
         )
-        self.error.__cause__ = error
 
     def _too_large(self) -> ResponseTooLargeError:
         return ResponseTooLargeError(

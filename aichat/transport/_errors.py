@@ -12,8 +12,11 @@ from __future__ import annotations
 import html
 import re
 import time
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
 from typing import Any
+from urllib.parse import quote
 
 from attrs import define, field
 
@@ -35,7 +38,7 @@ from ..errors import (
     ServerError,
     StreamError,
 )
-from ..types import JSONError, loads
+from ..types import JSONError, dumps, loads
 from ._hints import retry_after, should_retry, wording_hint
 
 __all__ = ["page_text", "provider_error", "redact", "request_id", "scrub"]
@@ -44,6 +47,14 @@ __all__ = ["page_text", "provider_error", "redact", "request_id", "scrub"]
 _EXCERPT = 500
 #: This much of a message is read and kept; an event may be as large as its ceiling.
 _LONGEST = 2000
+#: And this much of a code, an id or a name.
+_LONGEST_WORD = 200
+#: A message is not deeper in there, not even in what a gateway wraps around an error.
+_DEEPEST = 10
+#: So much of a key gives it away; many begin with a few letters that everybody knows.
+_HEAD = 10
+#: How many of the ``details`` of an error are looked at.
+_MOST = 20
 
 # Precise words: whoever uses one means it, whatever the status says.
 _WORDS: Mapping[str, type[ProviderError]] = {
@@ -223,14 +234,46 @@ def provider_error(
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """What to quote to the provider's support, from the *headers* of an answer."""
-    return next((v for name in _REQUEST_IDS if (v := headers.get(name))), None)
+    found = (v for name in _REQUEST_IDS if (v := headers.get(name)))
+    return next((value[:_LONGEST_WORD] for value in found), None)
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Cut *secrets* out of *text*, and whatever stands in a ``key=`` of a URL."""
+    """
+    Cut *secrets* out of *text*, and whatever stands in a ``key=`` of a URL.
+
+    Also as JSON, URLs and HTML write them, in base64, and where the text ends in the middle
+    of one: it may have been shortened.
+    """
     for secret in secrets:
-        text = text.replace(secret, "***")
+        for form in _forms(secret):
+            text = _without(text, form)
     return re.sub(r"(?i)([?&](?:api[_-]?)?key=)[^&\s\"']+", r"\1***", text)
+
+
+def _forms(secret: str) -> Iterable[str]:
+    """How *secret* may be written where a server or a proxy quotes it."""
+    in_json = dumps(secret).decode()[1:-1]
+    raw = secret.encode("utf-8", "replace")
+    forms = [secret, in_json, in_json.replace("/", r"\/"), repr(secret)[1:-1]]
+    forms.append(dumps(in_json).decode()[1:-1])  # gateways put JSON into JSON
+    forms += (quote(secret, safe=""), quote(secret), html.escape(secret))
+    forms += (b64encode(raw).decode(), urlsafe_b64encode(raw).decode().rstrip("="))
+    return dict.fromkeys(forms)
+
+
+def _without(text: str, secret: str) -> str:
+    """*text* without *secret*, and without its beginning, as much as there is of it."""
+    head = secret[:_HEAD]
+    at = text.find(head)
+    while at >= 0:
+        same = takewhile(
+            lambda pair: pair[0] == pair[1], zip(secret, text[at:], strict=False)
+        )
+        end = at + len(list(same))
+        text = f"{text[:at]}***{text[end:]}"
+        at = text.find(head, at + 3)
+    return text
 
 
 def scrub(error: AIChatError, secrets: tuple[str, ...]) -> AIChatError:
@@ -249,7 +292,7 @@ def _redacted(value: Any, secrets: tuple[str, ...]) -> Any:
         case str():
             return redact(value, secrets)
         case dict():
-            return {k: _redacted(v, secrets) for k, v in value.items()}
+            return {redact(k, secrets): _redacted(v, secrets) for k, v in value.items()}
         case list() | tuple():
             return [_redacted(v, secrets) for v in value]
         case _:
@@ -301,7 +344,7 @@ def _read(payload: Any) -> _Facts:
     if isinstance(body, list):
         body = next((item for item in body if isinstance(item, dict)), None)
     if not isinstance(body, dict):
-        facts.message = "" if body is None else str(body)[:_EXCERPT]
+        facts.message = "" if body is None else _excerpt(body)
         return facts
     inner = _inner(body)
     facts.message = _message(inner) or _message(body)
@@ -310,10 +353,18 @@ def _read(payload: Any) -> _Facts:
     _google(inner, facts)
     _upstream(inner, facts)
     if isinstance(found := body.get("request_id"), str):
-        facts.request_id = found
+        facts.request_id = found[:_LONGEST_WORD]
     if not facts.message:
-        facts.message = _text(str(body), _EXCERPT)
+        facts.message = _excerpt(body)
     return facts
+
+
+def _excerpt(body: Any) -> str:
+    """The beginning of *body*, written down as it came."""
+    try:
+        return _text(dumps(body).decode(), _EXCERPT)
+    except (TypeError, ValueError):
+        return ""  # not from JSON
 
 
 def _parsed(payload: Any) -> Any:
@@ -349,16 +400,19 @@ def _inner(body: dict[str, Any]) -> dict[str, Any]:
             return body
 
 
-def _message(value: Any) -> str:
+def _message(value: Any, depth: int = 0) -> str:
     """The sentence in *value*, wherever it stands."""
+    if depth > _DEEPEST:
+        return ""
     match value:
         case str():
             # Ollama hands the JSON of the server inside on as a string.
             if value.lstrip()[:1] == "{" and isinstance(nested := _parsed(value), dict):
-                return _message(_inner(nested)) or _text(value)
+                return _message(_inner(nested), depth + 1) or _text(value)
             return _text(value)
         case list():
-            return "; ".join(filter(None, map(_message, value[:5])))
+            found = (_message(item, depth + 1) for item in value[:5])
+            return _text("; ".join(filter(None, found)))
         case dict():
             for name in (
                 "message",
@@ -369,10 +423,13 @@ def _message(value: Any) -> str:
                 "title",
                 "reason",
             ):
-                if text := _message(value.get(name)):
+                if text := _message(value.get(name), depth + 1):
                     where = value.get("loc")
                     if name == "msg" and isinstance(where, list):
-                        return f"{'.'.join(map(str, where))}: {text}"
+                        steps = (
+                            str(s) for s in where[:_MOST] if isinstance(s, (str, int))
+                        )
+                        return _text(f"{'.'.join(steps)}: {text}")
                     return text
         case _:
             pass
@@ -396,11 +453,9 @@ def _words_of(source: dict[str, Any], facts: _Facts) -> None:
             word = holder.get(name)
             if isinstance(word, bool) or not isinstance(word, (str, int)) or word == "":
                 continue
-            if (
-                word not in ("error", "response.failed")
-                and str(word) not in facts.words
-            ):
-                facts.words.append(str(word))
+            text = str(word)[:_LONGEST_WORD]
+            if word not in ("error", "response.failed") and text not in facts.words:
+                facts.words.append(text)
     numbers = (source.get(n) for n in ("code", "status", "status_code", "statusCode"))
     for number in numbers:
         if facts.number is None and (status := _status(number)):
@@ -418,15 +473,16 @@ def _status(value: Any) -> int | None:
 def _google(error: dict[str, Any], facts: _Facts) -> None:
     """Reasons and quotas in the ``details`` of a Google error."""
     details = error.get("details")
-    for detail in details if isinstance(details, list) else ():
+    for detail in details[:_MOST] if isinstance(details, list) else ():
         match detail:
             case {"reason": str(reason)}:
-                facts.words.append(reason)
+                facts.words.append(reason[:_LONGEST_WORD])
             case {"violations": list(violations)}:
                 facts.quotas += [
-                    str(v["quotaId"])
-                    for v in violations
-                    if isinstance(v, dict) and "quotaId" in v
+                    quota[:_LONGEST_WORD]
+                    for v in violations[:_MOST]
+                    if isinstance(v, dict)
+                    and isinstance(quota := v.get("quotaId"), str)
                 ]
             case _:
                 pass
@@ -439,7 +495,7 @@ def _upstream(error: dict[str, Any], facts: _Facts) -> None:
     match error.get("metadata"):
         case {"raw": str(raw) | dict(raw)} if text := _message(_parsed(raw)):
             if text not in facts.message:
-                facts.message = f"{facts.message}: {text}"
+                facts.message = _text(f"{facts.message}: {text}")
         case {"reasons": [*_]}:
             facts.words.append("content_filter")
         case _:

@@ -52,6 +52,8 @@ class CallEvent:
     #: How long a wait will take, as far as it is known.
     seconds: float = 0.0
     error: AIChatError | None = None
+    #: Where an attempt goes to, if it is an address; it has been checked, and holds no key.
+    base_url: str = ""
 
 
 #: Is told in the middle of it all: must not block.

@@ -52,7 +52,7 @@ from ._breaker import CircuitBreaker, Passage
 from ._deadline import Watch
 from ._dialect import MAX_DOCUMENT, Dialect, Pipeline
 from ._download import Download
-from ._errors import provider_error, request_id, scrub
+from ._errors import provider_error, redact, request_id, scrub
 from ._events import CallEvent, heard, tell
 from ._hints import allowance_left, allowance_reset
 from ._limit import AnyLimiter, Reservation, admit
@@ -467,7 +467,7 @@ class Transport:
             "first_byte", partial(self.send, call.request, watch.enter)
         )
         try:
-            call.request_id = request_id(response.headers)
+            call.identified(response)
             if 200 <= response.status < 300:
                 self._learn(call, response.headers)
                 return response
@@ -571,6 +571,11 @@ class _Call:
             return True
         # Before there is a connection, nothing has been sent.
         return failure.status is None and self.watch.phase in ("pool", "connect")
+
+    def identified(self, response: HTTPResponse) -> None:
+        """Note what the attempt is called; without our key, which a server may echo."""
+        said = request_id(response.headers)
+        self.request_id = said and redact(said, self.secrets)
 
     def began(self) -> None:
         self.spoken = True

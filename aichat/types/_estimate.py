@@ -28,7 +28,12 @@ from ._messages import (
     ToolResultPart,
 )
 
-__all__ = ["CountText", "estimate_text_tokens", "estimate_tokens"]
+__all__ = [
+    "CountText",
+    "estimate_messages",
+    "estimate_text_tokens",
+    "estimate_tokens",
+]
 
 #: Tells how many tokens a text is.
 CountText: TypeAlias = Callable[[str], int]
@@ -90,7 +95,7 @@ def estimate_tokens(
 
     *count* is for the texts in it. Media counts by its size or by a usual value.
     """
-    total = _OPENING + sum(_of_message(m, count) for m in request.messages)
+    total = estimate_messages(request.messages, count)
     for tool in request.tools:
         total += _PER_TOOL + count(tool.name) + count(tool.description or "")
         total += count(dumps(tool.parameters).decode())
@@ -98,6 +103,13 @@ def estimate_tokens(
     if form is not None and form.schema is not None:
         total += count(dumps(form.schema).decode())
     return total
+
+
+def estimate_messages(
+    messages: Iterable[Message], count: CountText = estimate_text_tokens
+) -> int:
+    """Guess the same of *messages* alone, whether or not they make a request."""
+    return _OPENING + sum(_of_message(message, count) for message in messages)
 
 
 def _of_message(message: Message, count: CountText) -> int:

@@ -7,7 +7,6 @@ and tool calls come back rearranged.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal, NoReturn, TypeAlias
 from attrs import field, frozen
 
 from ..errors import InvalidRequestError
+from ._codec import loads_exact
 from ._values import JSONObject, ProviderState, frozen_mapping
 
 __all__ = [
@@ -220,17 +220,10 @@ def parse_arguments(text: str) -> dict[str, Any]:
     """
     if not text.strip():
         return {}
-    try:
-        value = json.loads(text, parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    value = loads_exact(text)
     if not isinstance(value, dict):
         raise ValueError(f"not a JSON object but {type(value).__name__}")
     return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 #: What a tool may answer with.

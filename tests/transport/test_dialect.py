@@ -196,10 +196,10 @@ def test_blanks_without_end_are_not_collected() -> None:
     pipeline = Pipeline(TOY)
     for _ in range(1000):
         pipeline.feed(b"\n" * 1000)
-    assert len(pipeline._body) == 0
+    assert len(pipeline._body) <= 1
     for _ in range(1000):
         pipeline.feed(b" " * 1000)
-    assert len(pipeline._body) == 0
+    assert len(pipeline._body) <= 1
     assert pipeline.error is None
 
 
@@ -224,7 +224,8 @@ def test_a_decoder_that_stumbles_is_a_protocol_error(body: bytes) -> None:
     assert type(error) is ProtocolError
     assert error.context["cause"] in ("KeyError", "TypeError")
     assert "toys" in error.context["where"] or "test_dialect" in error.context["where"]
-    assert error.__cause__ is not None
+    # What it stumbled over may quote the answer.
+    assert error.__cause__ is error.__context__ is None
 
 
 class LazyFraming:

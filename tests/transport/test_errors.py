@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, strategies as st
@@ -55,7 +58,7 @@ SHAPES: list[tuple[str, Any, str, str | None]] = [
     ),
     ("ollama", {"error": '{"error":{"message":"No.","code":7}}'}, "No.", None),
     ("not-quite", {"error": "{No."}, "{No.", None),
-    ("odd", {"what": "No."}, "{'what': 'No.'}", None),
+    ("odd", {"what": "No."}, '{"what":"No."}', None),
     ("plain", "No.", "No.", None),
     ("bytes", b'{"error":"No."}', "No.", None),
     ("event", b'event: error\ndata: {"error":"No."}\n\n', "No.", None),
@@ -370,3 +373,44 @@ def test_an_error_is_scrubbed_everywhere() -> None:
     assert "1234" not in told
     assert error.message == "***!"
     assert error.context["a"][2] == 5
+
+
+_HARD = "sk-'x'\\\"<a>&/%2F+=="
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _HARD,
+        repr(_HARD),
+        json.dumps(_HARD),
+        json.dumps(json.dumps({"a/b": _HARD}))[:-4],
+        quote(_HARD),
+        quote(_HARD, safe=""),
+        html.escape(_HARD),
+        base64.b64encode(_HARD.encode()).decode(),
+        base64.urlsafe_b64encode(_HARD.encode()).decode(),
+        f"it ends with {_HARD[:12]}",
+        f"{_HARD}{_HARD} {_HARD[:14]}…",
+    ],
+)
+def test_a_key_is_found_however_it_is_written(text: str) -> None:
+    """Also where a shortened message ends in the middle of it."""  # X1
+    shown = redact(text, (_HARD,))
+    assert "***" in shown
+    assert "'x'" not in shown
+    assert _HARD[:10] not in shown
+
+
+def test_what_is_no_key_stays() -> None:
+    """The few letters that all keys begin with give nothing away."""  # X1
+    text = "Keys begin with sk-ant-."
+    assert redact(text, ("sk-ant-api03-0123456789",)) == text
+
+
+def test_a_key_in_the_name_of_a_fact() -> None:
+    """Facts are looked through with their names."""  # X1
+    error = provider_error({"error": "no"}, status=400)
+    error.context["k sk-0123456789"] = {"sk-0123456789": ["sk-0123456789"]}
+    scrub(error, ("sk-0123456789",))
+    assert error.context == {"k ***": {"***": ["***"]}}
