@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from ._balance import balance
     from ._cache import cache
     from ._circuit_breaker import circuit_breaker
+    from ._collector import ChunkCollector, MetricsCollector, metrics
+    from ._cost import CallCost, CostTracker, Spent, cost_of
     from ._disk_cache import DiskCache
     from ._fallback import fallback
     from ._hedge import hedge
+    from ._ledger import Budget, Hold, MemoryLedger, Refusal, SpendLedger
     from ._logging import Logger, logging
+    from ._prices import FREE, Found, Price, PriceBook, PriceTable
     from ._rate_limit import rate_limit
     from ._retry import retry
+    from ._spend import spend_limit
     from ._split import split
     from ._stores import CacheStore, MemoryCache
 else:
@@ -35,32 +40,55 @@ else:
             "_balance": "balance",
             "_cache": "cache",
             "_circuit_breaker": "circuit_breaker",
+            "_collector": "ChunkCollector MetricsCollector metrics",
+            "_cost": "CallCost CostTracker Spent cost_of",
             "_disk_cache": "DiskCache",
             "_fallback": "fallback",
             "_hedge": "hedge",
+            "_ledger": "Budget Hold MemoryLedger Refusal SpendLedger",
             "_logging": "Logger logging",
+            "_prices": "FREE Found Price PriceBook PriceTable",
             "_rate_limit": "rate_limit",
             "_retry": "retry",
+            "_spend": "spend_limit",
             "_split": "split",
             "_stores": "CacheStore MemoryCache",
         },
     )
 
 __all__ = [
+    "FREE",
+    "Budget",
     "CacheStore",
+    "CallCost",
+    "ChunkCollector",
+    "CostTracker",
     "DiskCache",
+    "Found",
     "Handler",
+    "Hold",
     "Logger",
     "MemoryCache",
+    "MemoryLedger",
+    "MetricsCollector",
     "Middleware",
+    "Price",
+    "PriceBook",
+    "PriceTable",
+    "Refusal",
+    "SpendLedger",
+    "Spent",
     "balance",
     "cache",
     "circuit_breaker",
     "compose",
+    "cost_of",
     "fallback",
     "hedge",
     "logging",
+    "metrics",
     "rate_limit",
     "retry",
+    "spend_limit",
     "split",
 ]

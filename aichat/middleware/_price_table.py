@@ -104,7 +104,9 @@ def installed_table(package: str = "genai_prices") -> PriceTable:
     return table
 
 
-def _finder(calc_price: Callable[..., Any], none: object) -> Callable[..., Found | None]:
+def _finder(
+    calc_price: Callable[..., Any], none: object
+) -> Callable[..., Found | None]:
     def look(vendor: str, model: str, minute: int, **context: str) -> Any:
         try:
             return calc_price(
@@ -122,7 +124,9 @@ def _finder(calc_price: Callable[..., Any], none: object) -> Callable[..., Found
         vendor: str, model: str, minute: int, context: tuple[tuple[str, str], ...]
     ) -> Found | None:
         found = look(vendor, model, minute, **dict(context))
-        price = None if found is None else _read(found.model_price)
+        if found is None:
+            return None
+        price = _read(found.model_price)
         if price is None:
             return None
         name = f"{found.provider.id}:{found.model.id}"
@@ -130,7 +134,8 @@ def _finder(calc_price: Callable[..., Any], none: object) -> Callable[..., Found
             return Found(price, name)
         usual = look(vendor, model, minute)
         # One that is the same as the usual one is what the table says where it knows none.
-        return Found(price, name, exact=found.model_price != usual.model_price)
+        same = usual is not None and found.model_price == usual.model_price
+        return Found(price, name, exact=not same)
 
     return find
 

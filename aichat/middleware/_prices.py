@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from threading import Lock
-from typing import Any, Final, Protocol, TypeAlias, final
+from typing import Any, Final, Literal, Protocol, TypeAlias, final
 
 from attrs import Attribute, evolve, field, fields, frozen
 
 from ..errors import ConfigError
-from ..types import JSONObject
 from ._token_kinds import Counts
 
 __all__ = ["FREE", "Found", "Money", "Price", "PriceBook", "PriceTable", "to_money"]
@@ -23,7 +22,6 @@ _log = logging.getLogger("aichat")
 #: US dollars. A float is taken for the number that it is written as: 0.1 is a tenth.
 Money: TypeAlias = Decimal | int | float | str
 
-#: The table's package is large, so it is not looked for until somebody wants a price.
 _MILLION: Final = Decimal(1_000_000)
 _THOUSAND: Final = Decimal(1_000)
 #: What has no price of its own costs what the first of these does that has one.
@@ -67,8 +65,13 @@ def _or_none(value: Money | None) -> Decimal | None:
     return None if value is None else to_money(value)
 
 
-def _rate() -> Any:
-    return field(default=None, kw_only=True, converter=_or_none)
+def _check_tiers(_: object, __: Attribute[Any], value: Mapping[Any, object]) -> None:
+    for start, price in value.items():
+        if type(start) is not int or start < 0 or not isinstance(price, Price):
+            raise ConfigError(
+                "above maps a number of tokens to a Price, as in {200_000: Price(…)}; "
+                f"got {start!r}: {price!r}."
+            )
 
 
 def _to_tiers(value: Mapping[int, Price]) -> Mapping[int, Price]:
@@ -89,39 +92,40 @@ class Price:
 
     input: Decimal = field(converter=to_money)
     output: Decimal = field(converter=to_money)
-    cache_read: Decimal | None = _rate()
+    cache_read: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
     #: For as long as the provider does it by itself: five minutes, mostly.
-    cache_write: Decimal | None = _rate()
-    cache_write_1h: Decimal | None = _rate()
-    input_audio: Decimal | None = _rate()
-    input_image: Decimal | None = _rate()
-    input_video: Decimal | None = _rate()
-    cache_read_audio: Decimal | None = _rate()
-    cache_read_image: Decimal | None = _rate()
-    reasoning: Decimal | None = _rate()
-    citation: Decimal | None = _rate()
-    output_audio: Decimal | None = _rate()
-    output_image: Decimal | None = _rate()
-    output_video: Decimal | None = _rate()
+    cache_write: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
+    cache_write_1h: Decimal | None = field(
+        default=None, kw_only=True, converter=_or_none
+    )
+    input_audio: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
+    input_image: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
+    input_video: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
+    cache_read_audio: Decimal | None = field(
+        default=None, kw_only=True, converter=_or_none
+    )
+    cache_read_image: Decimal | None = field(
+        default=None, kw_only=True, converter=_or_none
+    )
+    reasoning: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
+    citation: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
+    output_audio: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
+    output_image: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
+    output_video: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
     #: Per thousand, of those that the usage counts; ``None``: nothing.
-    web_searches: Decimal | None = _rate()
+    web_searches: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
     #: Per thousand calls, on top of their tokens.
-    requests: Decimal | None = _rate()
+    requests: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
     #: What a batch pays of all this, as in ``"0.5"``; ``None``: not known.
-    batch: Decimal | None = _rate()
+    batch: Decimal | None = field(default=None, kw_only=True, converter=_or_none)
     #: Prompts of more tokens than the key pay these prices, for all their tokens.
     above: Mapping[int, Price] = field(
-        factory=dict, kw_only=True, converter=_to_tiers, hash=False
+        factory=dict,
+        kw_only=True,
+        converter=_to_tiers,
+        validator=_check_tiers,
+        hash=False,
     )
-
-    @above.validator
-    def _check_above(self, _: Attribute[Any], value: Mapping[Any, object]) -> None:
-        for start, price in value.items():
-            if type(start) is not int or start < 0 or not isinstance(price, Price):
-                raise ConfigError(
-                    "above maps a number of tokens to a Price, as in {200_000: "
-                    f"Price(…)}}; got {start!r}: {price!r}."
-                )
 
     def rate(self, kind: str) -> Decimal:
         """Dollars for one million tokens of *kind*, which is the name of a field."""
@@ -191,6 +195,7 @@ class PriceTable(Protocol):
 
 @cache
 def _installed_table() -> PriceTable:
+    # Has the price and its names from here.
     from ._price_table import installed_table
 
     return installed_table()
@@ -214,12 +219,12 @@ class PriceBook:
         self,
         prices: Mapping[str, Price] | None = None,
         *,
-        table: PriceTable | Callable[[], PriceTable] | str | None = "genai-prices",
+        table: PriceTable | Literal["genai-prices"] | None = "genai-prices",
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Raises `ConfigError`. *clock* is for answers that do not say when they were given."""
         self._prices = _checked(prices or {})
-        if isinstance(table, str) and table != "genai-prices":
+        if not (table is None or table == "genai-prices" or callable(table)):
             raise ConfigError(
                 f"The table of a PriceBook is 'genai-prices', a function or None; got "
                 f"{table!r}."
@@ -235,8 +240,7 @@ class PriceBook:
         return prices if isinstance(prices, PriceBook) else cls(prices)
 
     def __repr__(self) -> str:
-        table = "genai-prices" if isinstance(self._table, str) else self._table
-        return f"<PriceBook: {len(self._prices)} prices of its own, table {table!r}>"
+        return f"<PriceBook: {len(self._prices)} own prices, table {self._table!r}>"
 
     def load(self) -> PriceBook:
         """
@@ -255,7 +259,11 @@ class PriceBook:
         context: Mapping[str, str] | None = None,
     ) -> Found | None:
         """
-        Return the price of the first of *addresses*, ``"provider:model"``, that has one.
+        Return the price of one of *addresses*, ``"provider:model"``, that has one.
+
+        They go from what was asked for to what answered. Yours are looked up in this order,
+        as you know what you ask for, and the table's in the other one: what you call a
+        deployment, the table may know as another model.
 
         *at* is in seconds since the epoch and now by default; *context* is as in
         `PriceTable`.
@@ -287,7 +295,7 @@ class PriceBook:
         table = self._find_table()
         if table is None:
             return None
-        for address in asked:
+        for address in reversed(asked):
             provider, _, model = address.partition(":")
             found = table(provider, model, at=at, context=context)
             if found is not None:
@@ -295,9 +303,8 @@ class PriceBook:
         return None
 
     def _find_table(self) -> PriceTable | None:
-        if isinstance(self._table, str):
-            return _installed_table()
-        return self._table  # type: ignore[return-value]
+        table = self._table
+        return _installed_table() if isinstance(table, str) else table
 
     def _warn(self, asked: tuple[str, ...]) -> None:
         name = asked[0] if asked else "a model without a name"
@@ -306,14 +313,14 @@ class PriceBook:
                 return
             self._unknown.add(name)
         _log.warning(
-            "No price is known for %s: what it costs is not counted. Name it, as in "
+            "No price is known for %s: what it costs cannot be told. Give it one, as in "
             "PriceBook({%r: Price(input, output)})",
             name,
             name,
         )
 
 
-def _checked(prices: Mapping[str, Price]) -> JSONObject:
+def _checked(prices: Mapping[str, Price]) -> Mapping[str, Price]:
     for name, price in prices.items():
         provider, colon, model = name.partition(":")
         if not (colon and provider and model):

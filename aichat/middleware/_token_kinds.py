@@ -19,7 +19,7 @@ __all__ = ["INPUT_KINDS", "OUTPUT_KINDS", "Counts", "count_kinds"]
 Counts: TypeAlias = Mapping[str, int]
 
 #: Each input token is in one of these.
-INPUT_KINDS: Final = (
+INPUT_KINDS: Final[tuple[str, ...]] = (
     "input",
     "cache_read",
     "cache_write",
@@ -31,7 +31,7 @@ INPUT_KINDS: Final = (
     "cache_read_image",
 )
 #: Each output token is in one of these.
-OUTPUT_KINDS: Final = (
+OUTPUT_KINDS: Final[tuple[str, ...]] = (
     "output",
     "reasoning",
     "citation",
@@ -40,7 +40,7 @@ OUTPUT_KINDS: Final = (
     "output_video",
 )
 
-_MEDIA: Final = ("audio", "image", "video")
+_MEDIA: Final[tuple[str, ...]] = ("audio", "image", "video")
 
 #: Where providers put what `Usage` has no field for. Several places of one kind are never
 #: in the same answer, except where a list names the modality of each entry.
@@ -76,7 +76,7 @@ def count_kinds(usage: Usage) -> dict[str, int]:
     {'input': 2, 'cache_read': 8, 'output': 3}
     """
     details = _details(usage.raw)
-    counts = dict.fromkeys((*INPUT_KINDS, *OUTPUT_KINDS), 0)
+    counts: dict[str, int] = dict.fromkeys((*INPUT_KINDS, *OUTPUT_KINDS), 0)
     _split_input(counts, usage, details)
     _split_output(counts, usage, details)
     counts["web_searches"] = details.get("web_searches", 0)
