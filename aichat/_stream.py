@@ -174,7 +174,8 @@ class _Record:
     cancelling: int = 0
     #: What the reader is to raise.
     reason: AIChatError | None = None
-    _left: asyncio.Event = field(factory=asyncio.Event)
+    #: Waited for by whoever closes the stream from elsewhere.
+    _left: asyncio.Event | None = None
     _folded: ChatResponse | None = None
 
     def fold(self) -> ChatResponse:
@@ -224,6 +225,8 @@ class _Record:
     async def interrupt(self, reader: asyncio.Task[Any], reason: AIChatError) -> None:
         """Make *reader* leave the generator, which only it can do, and wait until it has."""
         self._cancel(reader, reason)
+        if self._left is None:
+            self._left = asyncio.Event()
         await self._left.wait()
 
     def _cancel(self, reader: asyncio.Task[Any], reason: AIChatError) -> None:
@@ -241,7 +244,8 @@ class _Record:
         """Nothing more will come."""
         self.done = True
         self.under_way.discard(self)
-        self._left.set()
+        if self._left is not None:
+            self._left.set()
 
 
 async def _recorded(

@@ -50,6 +50,9 @@ _KNOWN: Final = frozenset(
     | {"annotations", "reasoning_details", *REASONING_FIELDS}
 )
 
+# Most deltas have nothing else.
+_PLAIN: Final = frozenset({"role", "content"})
+
 _Form = Literal["text", "reasoning", "refusal"]
 
 
@@ -90,6 +93,9 @@ class MessageReader:
         self, delta: dict[str, Any], out: list[StreamChunk], *, whole: bool
     ) -> None:
         """Append to *out* what *delta* brings; *whole* if it is a whole message."""
+        if delta.keys() <= _PLAIN:
+            self._read_content(delta.get("content"), out)
+            return
         self._read_reasoning(delta, out)
         self._read_content(delta.get("content"), out)
         if refusal := get_text(delta, "refusal"):

@@ -23,6 +23,8 @@ __all__ = ["SSEDecoder", "ServerSentEvent"]
 
 _BOM = b"\xef\xbb\xbf"
 _LF = 0x0A
+#: What no line is.
+_NO_HEAD = b"\n\n"
 _CR = 0x0D
 _COLON = 0x3A
 _NO_LF = re.compile(rb"[^\n]")
@@ -75,7 +77,6 @@ class ServerSentEvent:
         return f"ServerSentEvent({self.raw!r}, {self.type!r}, {self.last_event_id!r})"
 
 
-@final
 class SSEDecoder:
     """
     Turns the bytes of one text/event-stream into events.
@@ -126,6 +127,8 @@ class SSEDecoder:
         size = len(data)
         short = size <= self._safe
         at = 0
+        # The line with a type is mostly the one before once more.
+        head, named = _NO_HEAD, ""
         while at < size:
             # The fast path is for what providers send nearly always: an event that is
             # all here, as one line of data, perhaps after one with its type. Lines
@@ -138,7 +141,10 @@ class SSEDecoder:
                 has_data = data.startswith(b"data: ", at)
                 if not has_data and data.startswith(b"event: ", at):
                     start = data.find(b"\n", at) + 1 or size
-                    name = data[at + 7 : start - 1].decode("utf-8", "replace")
+                    if not data.startswith(head, at):
+                        head = data[at:start]
+                        named = head[7:-1].decode("utf-8", "replace")
+                    name = named
                     has_data = data.startswith(b"data: ", start)
                 if has_data:
                     end = data.find(b"\n", start) + 1
@@ -173,7 +179,8 @@ class SSEDecoder:
                 ):
                     return self._overflow(events)
                 self._fresh = False
-                self._field(line)
+                if event := self._field(line):
+                    events.append(event)
         return events
 
     def flush(self) -> list[ServerSentEvent]:
@@ -247,7 +254,15 @@ class SSEDecoder:
             return True
         return self._fits(line, ended=False)
 
-    def _field(self, line: bytes) -> None:
+    def unknown(self, line: bytes) -> ServerSentEvent | None:
+        """
+        Ignore a field that the standard does not know, as it says.
+
+        For those whose servers say something in such lines, and what event it is.
+        """
+        return None
+
+    def _field(self, line: bytes) -> ServerSentEvent | None:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         match name:
@@ -263,7 +278,8 @@ class SSEDecoder:
                 with suppress(ValueError):
                     self.retry = int(value)
             case _:
-                pass  # the standard ignores what it does not know
+                return self.unknown(line)
+        return None
 
     def _dispatch(self) -> ServerSentEvent | None:
         """Do what an empty line asks for."""
