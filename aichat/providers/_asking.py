@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
@@ -45,14 +45,19 @@ class Asking:
         self._max_retries = max_retries
         self._began = asyncio.get_running_loop().time()
 
-    async def fetch(self, request: HTTPRequest) -> Any:
-        """Send *request*, and return the JSON of the answer, which is no error."""
+    async def fetch(self, request: HTTPRequest, *, texts: Iterable[str] = ()) -> Any:
+        """
+        Send *request*, and return the JSON of the answer, which is no error.
+
+        *texts* are what is to be read for it, and counts for the limiter.
+        """
         provider = self._provider
         return await provider.transport.fetch(
             await provider._address(request),
             error_codes=provider.spec.error_codes,
             deadlines=self._left(),
             max_retries=self._max_retries,
+            cost=provider.transport.expect_texts(texts),
             # Some answer 200 to everything (S5).
             answers_errors=True,
         )

@@ -85,12 +85,14 @@ class HTTPEmbedder:
         with asking.explained():
             # What cannot be encoded shall be known before anything is paid for.
             wires = [
-                (len(inputs), self._api.encode(evolve(request, inputs=inputs)))
+                (inputs, self._api.encode(evolve(request, inputs=inputs)))
                 for inputs in _split(request.inputs, self._api)
             ]
             answers = [
-                self._decode(await asking.fetch(wire), count, wire.warnings)
-                for count, wire in wires
+                self._decode(
+                    await asking.fetch(wire, texts=inputs), len(inputs), wire.warnings
+                )
+                for inputs, wire in wires
             ]
             return self._joined(answers)
 

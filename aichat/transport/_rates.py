@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 from typing import Any, Final, Literal, TypeAlias, TypedDict, Unpack
 
 from attrs import Attribute, Factory, field, frozen
 
 from ..errors import ConfigError
-from ..types import ChatRequest, Usage, estimate_tokens
+from ..types import ChatRequest, Usage, estimate_text_tokens, estimate_tokens
 from ..types._values import is_number
 from ._retry import check_number
 
@@ -158,6 +158,12 @@ class RateLimit:
         if request.max_tokens is not None:
             output = min(output, request.max_tokens)
         return Cost(input_tokens=estimate_tokens(request), output_tokens=output)
+
+    def expect_texts(self, texts: Iterable[str]) -> Cost:
+        """Guess what it costs to read *texts*, with no answer in tokens."""
+        if not self.counts_tokens:
+            return ONE_REQUEST
+        return Cost(input_tokens=sum(map(estimate_text_tokens, texts)))
 
     def used(self, cost: Cost, usage: Usage) -> Cost:
         """What a call has taken: *usage*, and *cost* where that says nothing."""

@@ -24,7 +24,9 @@ __all__ = ["SSEDecoder", "ServerSentEvent"]
 _BOM = b"\xef\xbb\xbf"
 _LF = 0x0A
 #: What no line is.
-_NO_HEAD = b"\n\n"
+_NO_LINE = b"\n\n"
+#: Longer names of types are not remembered.
+_SHORT = 100
 _CR = 0x0D
 _COLON = 0x3A
 _NO_LF = re.compile(rb"[^\n]")
@@ -118,6 +120,8 @@ class SSEDecoder:
         self._id = ""
         # At the start of a line, with nothing in hand since the last empty one.
         self._fresh = True
+        # The latest line with a type, and what it said: the next is mostly the same.
+        self._type_line = (_NO_LINE, "")
 
     def decode(self, data: bytes, /) -> list[ServerSentEvent]:
         """Return the events that *data* completes."""
@@ -127,8 +131,6 @@ class SSEDecoder:
         size = len(data)
         short = size <= self._safe
         at = 0
-        # The line with a type is mostly the one before once more.
-        head, named = _NO_HEAD, ""
         while at < size:
             # The fast path is for what providers send nearly always: an event that is
             # all here, as one line of data, perhaps after one with its type. Lines
@@ -139,13 +141,17 @@ class SSEDecoder:
             if short and self._fresh:
                 start, name = at, ""
                 has_data = data.startswith(b"data: ", at)
-                if not has_data and data.startswith(b"event: ", at):
-                    start = data.find(b"\n", at) + 1 or size
-                    if not data.startswith(head, at):
-                        head = data[at:start]
-                        named = head[7:-1].decode("utf-8", "replace")
-                    name = named
-                    has_data = data.startswith(b"data: ", start)
+                if not has_data:
+                    line, said = self._type_line
+                    if data.startswith(line, at):
+                        start, name = at + len(line), said
+                    elif data.startswith(b"event: ", at):
+                        start = data.find(b"\n", at) + 1 or size
+                        line = data[at:start]
+                        name = line[7:-1].decode("utf-8", "replace")
+                        if start < at + _SHORT and start < size:
+                            self._type_line = line, name
+                    has_data = start > at and data.startswith(b"data: ", start)
                 if has_data:
                     end = data.find(b"\n", start) + 1
                     if 0 < end < size and data[end] == _LF:

@@ -18,7 +18,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, TypeVar, final
@@ -225,6 +225,14 @@ class Transport:
         """Guess what *request* will take from the limiter. Free where no tokens are limited."""
         return (
             ONE_REQUEST if self.limiter is None else self.limiter.limit.expect(request)
+        )
+
+    def expect_texts(self, texts: Iterable[str]) -> Cost:
+        """The same for *texts* that are read and not answered, such as for embeddings."""
+        return (
+            ONE_REQUEST
+            if self.limiter is None
+            else self.limiter.limit.expect_texts(texts)
         )
 
     async def aclose(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from attrs import evolve
 from google.genai import types as google_types
 from openai.types import EmbeddingCreateParams
 
@@ -48,7 +49,7 @@ from aichat.providers.ollama import SPEC as OLLAMA
 from aichat.providers.openai import SPEC as OPENAI
 from aichat.providers.openai_chat import SPEC as OPENAI_CHAT
 from aichat.testing import FakeProvider
-from aichat.transport import HTTPRequest
+from aichat.transport import HTTPRequest, Limiter, RateLimit
 from aichat.types import Vector
 
 from ..transport.toys import now, virtual
@@ -742,3 +743,20 @@ def test_capabilities_tell_the_truth(spec: ProviderSpec) -> None:
         (Capability.TOKEN_COUNTING, made.token_counter is not None),
     ):
         assert (capability in spec.capabilities) is there
+
+
+@virtual
+async def test_what_is_read_counts_for_the_limit_on_tokens() -> None:
+    """An embedding has no answer in tokens, and is paid by what it reads. (L1, L2)"""
+    limit = RateLimit.per_minute(tokens=60)
+    asked = provider(OPENAI, answer(data([1.0])), answer(data([1.0])))
+    limiter = Limiter(limit)
+    asked = evolve(asked, transport=evolve(asked.transport, limiter=limiter))
+    client = Client.with_provider(asked)
+    text = "word " * 40
+    took = limit.expect_texts([text]).input_tokens
+    assert 30 < took < 60
+    await client.embed(text, model="openai:m")
+    await client.embed(text, model="openai:m")
+    # A token a second comes back.
+    assert now() == pytest.approx(2 * took - 60, abs=0.01)
