@@ -125,8 +125,11 @@ if TYPE_CHECKING:
         TokenCounter,
     )
     from .transport import (
+        Observation,
         RateLimit,
         RetryPolicy,
+        observation,
+        observe,
     )
     from .types import (
         Batch,
@@ -153,7 +156,7 @@ else:
             "_connect": "connect",
             "_registry": "Registry",
             "providers": "BatchSubmitter Capability Embedder HealthChecker HTTPProvider Modality ModelLister ModelProfile Provider ProviderSpec TokenCounter",
-            "transport": "RateLimit RetryPolicy",
+            "transport": "Observation RateLimit RetryPolicy observation observe",
             "types": "Batch BatchCounts BatchRequest BatchResult BatchStatus EmbeddingRequest EmbeddingResponse ModelInfo Secret TokenCount from_json to_json",
         },
     )
@@ -207,6 +210,7 @@ __all__ = [
     "ModelLister",
     "ModelNotFoundError",
     "ModelProfile",
+    "Observation",
     "OpaquePart",
     "Part",
     "PartAdded",
@@ -262,6 +266,8 @@ __all__ = [
     "fold",
     "from_json",
     "json_schema",
+    "observation",
+    "observe",
     "system",
     "to_json",
     "tool_result",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import os
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from types import MappingProxyType, TracebackType
-from typing import Any, Self, Unpack, final
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, final, overload
 
 import anyio
 from attrs import evolve, fields, frozen
@@ -17,10 +19,13 @@ from ._batches import Batches
 from ._builder import RequestBuilder
 from ._config import ClientConfig
 from ._connect import Directory, profile_of
+from ._feed import Flow
+from ._many import MapResult, OnError, Progress, Prompts, map_prompts
 from ._registry import Registry
 from ._stream import ChatStream, UnderWay
 from .errors import AIChatError, ClosedError, ConfigError, InvalidRequestError
 from .middleware import Middleware, compose
+from .middleware._telemetry import telemetry_among
 from .providers import (
     Closable,
     HealthChecker,
@@ -44,7 +49,13 @@ from .types import (
     TokenCount,
 )
 
+if TYPE_CHECKING:
+    from .structured import Expected, ObjectStream, SchemaVia, TypedResponse
+    from .tools import RunOptions, RunResult, RunStream
+
 __all__ = ["Client", "Health"]
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -89,13 +100,17 @@ class Client:
         Bundle *providers*; the model of a request names one of them.
 
         *model* is the default. Its provider, or else the first of *providers*, is the one
-        that bare model names belong to. The first of *middleware* is the outermost.
+        that bare model names belong to. The first of *middleware* is the outermost; around
+        it is a `telemetry`, unless there is one among them.
         """
         if not providers:
             raise ConfigError("A client needs at least one provider.")
         self._providers = providers
         self._middleware = tuple(middleware)
-        self._handler = compose(self._middleware, self._dispatch)
+        self._layers = compose(self._middleware, self._dispatch)
+        self._telemetry, placed = telemetry_among(self._middleware)
+        if not placed:
+            self._layers = self._telemetry.around(self._layers)
         self._closed = False
         self._under_way = set[UnderWay]()
         self._default_provider = next(iter(providers))
@@ -186,15 +201,234 @@ class Client:
         request = self._request(prompt, dict(options))
         return ChatStream(self._handler, request, self._under_way)
 
+    @overload
     async def complete(
         self, prompt: Prompt, /, **options: Unpack[RequestOptions]
+    ) -> ChatResponse: ...
+    @overload
+    async def complete(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        response_type: type[T],
+        repair: int = 0,
+        schema_via: SchemaVia = "native",
+        strict: bool = True,
+        **options: Unpack[RequestOptions],
+    ) -> TypedResponse[T]: ...
+    @overload
+    async def complete(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        response_type: object,
+        repair: int = 0,
+        schema_via: SchemaVia = "native",
+        strict: bool = True,
+        **options: Unpack[RequestOptions],
+    ) -> TypedResponse[Any]: ...
+    async def complete(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        response_type: Any = None,
+        repair: int = 0,
+        schema_via: SchemaVia = "native",
+        strict: bool = True,
+        **options: Unpack[RequestOptions],
     ) -> ChatResponse:
-        """Ask, and await the whole answer: the fold of `stream`. Raises `AIChatError`."""
-        return await self.stream(prompt, **options).response()
+        """
+        Ask, and await the whole answer: the fold of `stream`. Raises `AIChatError`.
+
+        With *response_type*, a type or a JSON Schema, the answer is a `TypedResponse`, whose
+        ``parsed`` is one. What does not fit is a `StructuredOutputError`; it goes back to
+        the model with what is wrong as often as *repair* says. The provider enforces the
+        schema: all of it, or with ``strict=False`` as far as it can. A model that knows no
+        schemas refuses, unless *schema_via* is ``"prompt"``, which says the schema in a
+        system message, or ``"auto"``, which does so for those.
+        """
+        if response_type is None:
+            if (repair, schema_via, strict) != (0, "native", True):
+                raise TypeError(
+                    "repair, schema_via and strict are about a response_type: pass one."
+                )
+            return await self.stream(prompt, **options).response()
+        # Reading types takes its time to import, and not everybody asks for one.
+        from .middleware._remaining import Remaining
+        from .structured import complete_typed
+
+        request, expected = self._expecting(
+            prompt, response_type, schema_via, strict, dict(options)
+        )
+        remaining = Remaining(request)
+
+        async def send(request: ChatRequest) -> ChatResponse:
+            request = remaining.of(request)
+            return await ChatStream(self._handler, request, self._under_way).response()
+
+        return await complete_typed(send, request, expected, repair=repair)
+
+    @overload
+    def stream_object(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        response_type: type[T],
+        schema_via: SchemaVia = "native",
+        strict: bool = True,
+        **options: Unpack[RequestOptions],
+    ) -> ObjectStream[T]: ...
+    @overload
+    def stream_object(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        response_type: object,
+        schema_via: SchemaVia = "native",
+        strict: bool = True,
+        **options: Unpack[RequestOptions],
+    ) -> ObjectStream[Any]: ...
+    def stream_object(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        response_type: Any,
+        schema_via: SchemaVia = "native",
+        strict: bool = True,
+        **options: Unpack[RequestOptions],
+    ) -> ObjectStream[Any]:
+        """
+        Ask for a *response_type*, and get it while it grows: see `ObjectStream`.
+
+        Nothing is sent before the first pull. The rest is as with `complete`.
+        """
+        from .structured import ObjectStream
+
+        request, expected = self._expecting(
+            prompt, response_type, schema_via, strict, dict(options)
+        )
+        stream = ChatStream(self._handler, request, self._under_way)
+        return ObjectStream(stream, expected)
+
+    def run_stream(
+        self, prompt: Prompt, /, **options: Unpack[RunOptions]
+    ) -> RunStream:
+        """
+        Ask, call the *tools* that the model wants called, give it the results, and so on.
+
+        *tools* are typed functions, or what `aichat.tools.tool` makes of them. Yields the
+        chunks of every answer, and what is done between them. Other *options* are those of
+        `stream`, for each request, and of the loop: see `aichat.tools.Settings`. Raises
+        `ConfigError` and `InvalidRequestError` at once.
+        """
+        # Shapes, schemas and the loop take their time to import, and not everybody has tools.
+        from .tools import RunStream, split_options
+
+        settings, asked = split_options(options)
+        return RunStream(
+            lambda request: ChatStream(self._handler, request, self._under_way),
+            self._request(prompt, asked),
+            settings,
+        )
+
+    async def run(self, prompt: Prompt, /, **options: Unpack[RunOptions]) -> RunResult:
+        """
+        Ask, call tools until the model needs no more, and await the last answer.
+
+        As `run_stream`. Raises `ToolLoopError` when it takes more than *max_rounds*.
+        """
+        return await self.run_stream(prompt, **options).result()
 
     def request(self) -> RequestBuilder:
         """Begin a request that is said step by step."""
         return RequestBuilder(self.stream)
+
+    def map(
+        self,
+        requests: Prompts,
+        /,
+        *,
+        concurrency: int = 20,
+        ordered: bool = False,
+        errors: OnError = "raise",
+        on_progress: Callable[[Progress], object] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Flow[MapResult]:
+        """
+        Ask many *requests*, *concurrency* at a time, and get results as they complete.
+
+        *requests* may be endless or asynchronous: they are read as they are needed, no more
+        than *concurrency* ahead of what you have taken (twice that when *ordered*), and
+        closed at the end if they are an async generator. The first error ends everything, or
+        with ``errors="return"`` is a result. Leaving cancels what is under way::
+
+            async with client.map(prompts, concurrency=50) as results:
+                async for result in results:
+                    print(result.index, result.response.text)
+        """
+        _check_names(options, _NAMES)
+        return map_prompts(
+            partial(self.complete, **options),
+            requests,
+            concurrency=concurrency,
+            ordered=ordered,
+            errors=errors,
+            on_progress=on_progress,
+        )
+
+    @overload
+    async def complete_many(
+        self,
+        requests: Prompts,
+        /,
+        *,
+        concurrency: int = 20,
+        errors: Literal["raise"] = "raise",
+        on_progress: Callable[[Progress], object] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> list[ChatResponse]: ...
+    @overload
+    async def complete_many(
+        self,
+        requests: Prompts,
+        /,
+        *,
+        concurrency: int = 20,
+        errors: Literal["return"],
+        on_progress: Callable[[Progress], object] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> list[MapResult]: ...
+    async def complete_many(
+        self,
+        requests: Prompts,
+        /,
+        *,
+        concurrency: int = 20,
+        errors: OnError = "raise",
+        on_progress: Callable[[Progress], object] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> list[ChatResponse] | list[MapResult]:
+        """
+        Ask many *requests* as `map` does, and await all answers, in their order.
+
+        With ``errors="return"`` it returns a `MapResult` for each, and raises none.
+        """
+        async with self.map(
+            requests,
+            concurrency=concurrency,
+            errors=errors,
+            on_progress=on_progress,
+            **options,
+        ) as results:
+            found = [result async for result in results]
+        found.sort(key=attrgetter("index"))
+        return found if errors == "return" else [each.response for each in found]
 
     async def embed(
         self,
@@ -212,7 +446,8 @@ class Client:
         request = self._embedding_request(inputs, dict(options))
         name = request.provider_name or ""
         provider = self._open_provider(name, "embed")
-        return await embedder_for(name, provider, self._providers).embed(request)
+        embedder = embedder_for(name, provider, self._providers)
+        return await self._telemetry.embedding(request, embedder.embed)
 
     async def count_tokens(
         self, prompt: Prompt, /, **options: Unpack[RequestOptions]
@@ -313,23 +548,29 @@ class Client:
         names = ", ".join(self._providers)
         return f"<Client of {names}{' (closed)' if self._closed else ''}>"
 
+    def _handler(self, request: ChatRequest) -> AsyncGenerator[StreamChunk, None]:
+        """Let all the middleware answer, which may know the answer without asking anybody."""
+        self._check_open("chat")
+        return self._layers(request)
+
     def _dispatch(self, request: ChatRequest) -> AsyncGenerator[StreamChunk, None]:
         """Let the provider that the model names answer: the innermost handler."""
-        if self._closed:
-            raise ClosedError("This client is closed.", operation="chat")
+        self._check_open("chat")
         model = self._address(request.model)
         if model != request.model:
             request = evolve(request, model=model)
         return self._provider(request.provider_name or "").stream(request)
 
-    def _batch_provider(self, name: str) -> Provider:
+    def _check_open(self, operation: str) -> None:
         if self._closed:
-            raise ClosedError("This client is closed.", operation="batch")
+            raise ClosedError("This client is closed.", operation=operation)
+
+    def _batch_provider(self, name: str) -> Provider:
+        self._check_open("batch")
         return self._provider(name)
 
     def _open_provider(self, name: str, operation: str) -> Provider:
-        if self._closed:
-            raise ClosedError("This client is closed.", operation=operation)
+        self._check_open(operation)
         return self._provider(name, operation)
 
     def _provider(self, name: str, operation: str = "chat") -> Provider:
@@ -367,6 +608,28 @@ class Client:
         if options == {"model": prompt.model}:
             return prompt
         return evolve(prompt, **options)
+
+    def _expecting(
+        self,
+        prompt: Prompt,
+        kind: Any,
+        via: SchemaVia,
+        strict: bool,
+        options: dict[str, Any],
+    ) -> tuple[ChatRequest, Expected[Any]]:
+        from .structured import Expected
+
+        if via not in ("native", "prompt", "auto"):
+            raise InvalidRequestError(
+                f"schema_via must be 'native', 'prompt' or 'auto', got {via!r}.",
+                operation="chat",
+            )
+        request = self._request(prompt, options)
+        if via == "auto":
+            known = self.capabilities(request.model).json_schema
+            via = "native" if known else "prompt"
+        expected = Expected[Any](kind, strict=strict, prompted=via == "prompt")
+        return expected.asked(request), expected
 
     def _embedding_request(
         self, inputs: str | Iterable[str] | EmbeddingRequest, options: dict[str, Any]

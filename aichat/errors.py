@@ -8,6 +8,7 @@ What can go wrong, as a tree of exceptions.
     ├── InvalidRequestError            invalid_input     (ours, before anything is sent)
     ├── CircuitOpenError               circuit_open
     ├── SpendLimitError                spend_limit
+    ├── ToolLoopError                  tool_loop         (result: how far it came)
     ├── ClosedError                    client_closed
     │   └── StreamClosedError          stream_closed
     └── ProviderError                  provider, model, status, request_id, …
@@ -41,6 +42,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
+    from .tools import RunResult
     from .types import ChatResponse
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "StreamError",
     "StreamInterruptedError",
     "TLSError",
+    "ToolLoopError",
 ]
 
 #: A provider's message may be a web page; this much of it is enough to act on.
@@ -100,6 +103,7 @@ class ErrorCode(StrEnum):
     REDIRECT_REFUSED = "redirect_refused"
     CIRCUIT_OPEN = "circuit_open"
     SPEND_LIMIT = "spend_limit"
+    TOOL_LOOP = "tool_loop"
     STREAM_CLOSED = "stream_closed"
     CLIENT_CLOSED = "client_closed"
 
@@ -226,6 +230,19 @@ class SpendLimitError(AIChatError):
     """The call would cost, or has cost, more than was allowed."""
 
     code = ErrorCode.SPEND_LIMIT
+
+
+class ToolLoopError(AIChatError):
+    """The model wants more tools called than a run has rounds for."""
+
+    code = ErrorCode.TOOL_LOOP
+
+    def __init__(
+        self, message: str = "", *, result: RunResult | None = None, **facts: Any
+    ) -> None:
+        super().__init__(message, **facts)
+        #: How far it came; its conversation can be gone on with.
+        self.result = result
 
 
 class ClosedError(AIChatError):

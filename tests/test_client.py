@@ -24,6 +24,7 @@ from aichat import (
     system,
     user,
 )
+from aichat.middleware import cache
 from aichat.testing import FakeProvider, reply
 
 
@@ -263,6 +264,17 @@ async def test_closing_ends_calls_that_wait_in_a_middleware() -> None:
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     assert client._under_way == set()
+
+
+async def test_a_closed_client_has_no_answers_left() -> None:
+    """Not even those that it knows without asking anybody. (C4)"""
+    provider = FakeProvider([reply("Hello!")])
+    client = Client({"f": provider}, model="f:m", middleware=[cache()])
+    await client.complete("Hi")
+    assert (await client.complete("Hi")).from_cache
+    await client.aclose()
+    with pytest.raises(ClosedError):
+        await client.complete("Hi")
 
 
 async def test_closing_leaves_a_consumer_at_its_work() -> None:

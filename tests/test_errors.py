@@ -50,6 +50,7 @@ TABLE = [
     ("RedirectError", "redirect_refused", False),
     ("CircuitOpenError", "circuit_open", False),
     ("SpendLimitError", "spend_limit", False),
+    ("ToolLoopError", "tool_loop", False),
     ("StreamClosedError", "stream_closed", False),
     ("ClosedError", "client_closed", False),
 ]

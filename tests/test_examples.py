@@ -1,35 +1,225 @@
-"""The examples run, without a key, and say something."""
+"""The examples run, without a key, and say what they are there to say."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import tomllib
+from collections.abc import Mapping
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
 
 import pytest
+from aiohttp import ClientSession, web
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-SCRIPTS = sorted(p.name for p in EXAMPLES.glob("[!_]*.py"))
+from aichat import AIChatError, ChatResponse, Client
+from aichat.testing import FakeProvider, Simulator
+
+EXAMPLES: Final = Path(__file__).parent.parent / "examples"
+#: Those that observe are tested with what they observe, and the web chat in a browser.
+SCRIPTS: Final = (
+    *sorted(path.name for path in EXAMPLES.glob("[!_]*.py")),
+    "grpc_service/grpc_service.py",
+    "own_provider/try_it.py",
+)
+#: What shows that the point was made.
+SAID: Final[Mapping[str, tuple[str, ...]]] = {
+    "fallback_and_hedging.py": (
+        "Answered by anthropic.",
+        "since openai-chat:simulated failed: provider_unavailable",
+        " s instead of 60.",
+    ),
+    "grpc_service/grpc_service.py": (
+        "You said: “Hello!”",
+        "[stop, 54 tokens]",
+        "[1 answer was left, and ended at the provider]",
+        "[INVALID_ARGUMENT: invalid_input: There is no provider 'nobody' here.",
+    ),
+    "middleware.py": (
+        "WARNING AI request retried",
+        "Paris. -- your model [from the model]",
+        "Paris. -- your model [from the cache]",
+        "[the provider was asked 2 times]",
+    ),
+    "own_provider/try_it.py": (
+        "Hello, Polly! Pretty Polly!",
+        "[parrot, 4 crackers]",
+        "model_unsupported: parrot:dodo [404]: There is no dodo left.",
+    ),
+    "queue_worker.py": (
+        "job 0: 214 characters",
+        "[1 answer was broken off]",
+        "job 1: left for the next worker",
+        "job 3: left for the next worker",
+    ),
+    "tools.py": (
+        '- get_weather: {"city":"Paris","degrees":18.5,"sky":"clear"}',
+        "[book_train: Denied: Nobody goes to Rome today.]",
+    ),
+    "typed_answers.py": (
+        "Printer (calm)\n- Hotline",
+        "{'subject': 'Scanner', 'mood': 'calm'}\n",
+        "Ticket(subject='Scanner', mood='calm',",
+    ),
+    "web_service.py": (
+        '401 {"error": "authentication_failed"}\n200 This is',
+        '429 {"error":{"code":"rate_limit"',
+    ),
+}
+
+
+def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run Python, where whatever it warns about is an error."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("AI_")}
+    return subprocess.run(
+        [sys.executable, "-W", "error", *command],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        env={**inherited, "PYTHONUTF8": "1", **environ},
+        check=False,
+    )
+
+
+def load(path: str, name: str) -> Any:
+    """Import an example, which is no module of a package."""
+    spec = spec_from_file_location(name, EXAMPLES / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_it_runs(script: str) -> None:
-    """Each ends well within a minute, prints something, and warns about nothing."""
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("AI_")}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / script)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**environ, "PYTHONUTF8": "1"},
-        check=False,
-    )
+    """Each ends well within a minute, says what it should, and warns about nothing."""
+    done = run(str(EXAMPLES / script))
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert "Traceback" not in done.stderr
+    for phrase in SAID.get(script, ()):
+        assert phrase in done.stdout, done.stdout
 
 
 def test_there_are_some() -> None:
-    """Guards against a glob that finds nothing."""
-    assert {"basic.py", "streaming.py"} <= set(SCRIPTS)
+    """Guards against a glob that finds nothing, and against claims about nobody."""
+    assert {"basic.py", "streaming.py", *SAID} <= set(SCRIPTS)
+
+
+# -- a provider in a package -------------------------------------------------------------
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> str:
+    """
+    A path with the example package on it, as an installation would leave it.
+
+    Its metadata is made of its own ``pyproject.toml``, without a builder, which would have
+    to be fetched first.
+    """
+    folder = EXAMPLES / "own_provider"
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    facts = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text(
+        f"Metadata-Version: 2.4\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    lines: list[str] = []
+    for group, points in project["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {at}" for name, at in points.items())]
+    (facts / "entry_points.txt").write_text("\n".join(lines))
+    return os.pathsep.join([str(tmp_path), str(folder)])
+
+
+def test_an_installed_provider_is_listed(installed: str) -> None:
+    """Nobody has to register it: it is there by its name."""
+    done = run("-m", "aichat", "providers", PYTHONPATH=installed)
+    assert done.returncode == 0, done.stderr
+    assert any(line.startswith("parrot ") for line in done.stdout.splitlines())
+
+    done = run("-m", "aichat", "providers", "parrot", PYTHONPATH=installed)
+    assert "parrot: Parrot\nSays what it heard." in done.stdout
+    assert "aichat-parrot" in done.stdout
+    assert "PARROT_API_KEY (not set)" in done.stdout
+
+
+def test_an_installed_provider_answers(installed: str) -> None:
+    """The same script, which then has nothing to register."""
+    done = run(str(EXAMPLES / "own_provider" / "try_it.py"), PYTHONPATH=installed)
+    assert done.returncode == 0, done.stderr
+    assert "[parrot, 4 crackers]" in done.stdout
+
+
+def test_without_it_there_is_no_parrot() -> None:
+    """What the tests above see comes from the package."""
+    done = run("-m", "aichat", "providers", "parrot")
+    assert done.returncode != 0
+    assert "There is no provider 'parrot'" in done.stderr
+
+
+# -- a worker on a queue -----------------------------------------------------------------
+
+
+async def test_a_job_that_cannot_be_delivered_goes_back() -> None:
+    """A broken delivery is loud, and loses nothing."""
+    example = load("queue_worker.py", "queue_worker")
+    queue = asyncio.Queue[Any]()
+    job = example.Job(1, "Hello?")
+    queue.put_nowait(job)
+
+    async def deliver(_: object, __: ChatResponse | AIChatError) -> None:
+        raise OSError("Nobody takes it.")
+
+    async with Client.with_provider(FakeProvider(["Hi!"]), model="any") as client:
+        with pytest.raises(ExceptionGroup) as caught:
+            await example.Workers(client, queue, deliver).run(asyncio.Event(), count=2)
+    assert caught.group_contains(OSError, match="Nobody takes it")
+    assert queue.get_nowait() == job
+
+
+async def test_an_error_is_delivered_like_an_answer() -> None:
+    """It has been retried where that helps; the queue would not make it better."""
+    example = load("queue_worker.py", "queue_worker")
+    queue = asyncio.Queue[Any]()
+    queue.put_nowait(example.Job(1, "Hello?"))
+    stop = asyncio.Event()
+    delivered: list[object] = []
+
+    async def deliver(_: object, answer: ChatResponse | AIChatError) -> None:
+        delivered.append(answer)
+        stop.set()
+
+    broken = AIChatError("It broke.")
+    async with Client.with_provider(FakeProvider([broken]), model="any") as client:
+        await example.Workers(client, queue, deliver).run(stop)
+    assert [str(each) for each in delivered] == ["fake:any: It broke."]
+    assert queue.empty()
+
+
+# -- a web service behind keys -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer guessed"},
+        {"authorization": "Basic right"},
+        {"authorization": b"Bearer \xff\xfe".decode("utf-8", "surrogateescape")},
+    ],
+)
+async def test_no_key_no_answer(
+    headers: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is shown instead of a key, nothing is asked upstream."""
+    provider = FakeProvider(["Hi!"], repeat=True)
+    async with serving(provider, monkeypatch) as (url, session):
+        async with session.post(url, json={"prompt": "Hi"}, headers=headers) as answer:
+            assert answer.status == 401
+    assert provider.requests == []

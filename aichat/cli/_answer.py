@@ -2,51 +2,207 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, final
 
+from attrs import define, field
+
+from .._client import Client
 from .._stream import ChatStream
+from ..tools._events import RoundEnded, RunEvent, ToolFinished, ToolStarted
 from ..types import (
+    Accumulator,
     AudioPart,
+    ChatRequest,
     ChatResponse,
     DocumentPart,
     FinishReason,
     ImagePart,
+    Message,
     ReasoningDelta,
     ReasoningPart,
     RefusalPart,
+    ResponseEnd,
+    ResponseStart,
     TextDelta,
     TextPart,
     ToolCallPart,
+    assistant,
 )
+from ._asking import Order
 from ._console import Console, one_line
+from ._page import Page
+from ._stats import Stopwatch
+from ._tooling import shown_call
 
-__all__ = ["remarks", "show_rest", "show_stream"]
+if TYPE_CHECKING:
+    from ..tools import RunStream
+
+__all__ = ["Answering", "remarks", "show_rest", "to_go_on"]
+
+#: A result is for the model; this much of it tells a person what happened.
+_MOST_SHOWN: Final = 200
 
 
-async def show_stream(
-    stream: ChatStream, console: Console, *, show_reasoning: bool
+@final
+@define(eq=False)
+class Answering:
+    """One question being answered: what is shown of it, and what is left to talk about."""
+
+    _client: Client
+    _order: Order
+    _console: Console
+    #: ``None``: nothing is shown before the end.
+    _page: Page | None
+    _watch: Stopwatch = field(factory=Stopwatch, init=False)
+    #: One for each round.
+    responses: list[ChatResponse] = field(factory=list, init=False)
+    #: How many of them have been acted upon.
+    _rounds: int = field(default=0, init=False)
+    #: Whether something else than text was shown last; ``None``: nothing yet.
+    _aside: bool | None = field(default=None, init=False)
+    #: The ids of calls that were shown.
+    _shown: set[str] = field(factory=set, init=False)
+    _so_far: Accumulator = field(factory=Accumulator, init=False)
+    _run: RunStream | None = field(default=None, init=False)
+    _request: ChatRequest | None = field(default=None, init=False)
+
+    async def show(self, messages: Iterable[Message], **options: Any) -> ChatResponse:
+        """
+        Ask, write the answer as it comes, and return the last response.
+
+        Raises `AIChatError`; what had come until then has been written.
+        """
+        stream = self._asked(messages, options)
+        self._request = stream.request
+        self._watch.start()
+        try:
+            async with stream:
+                async for event in stream:
+                    self._take(event)
+        finally:
+            if self._page is not None:
+                self._page.settle()
+        return self.responses[-1]
+
+    def tell(self, *, calls: bool = True) -> None:
+        """Write what else there is to know; with *calls* what the answer wants called."""
+        calls = calls and not self._order.tools
+        show_rest(self.responses, self._console, calls=calls)
+        if self._order.show_stats and self._request is not None:
+            self._console.remark(self._watch.told(self.responses, self._request))
+
+    def check(self) -> None:
+        """Raise `StructuredOutputError` if the answer has not the form that was ordered."""
+        if self._order.expected is not None:
+            self._order.expected.read(self.responses[-1])
+
+    def said(self) -> list[Message]:
+        """What has come, as the next request may hold it; also of what was stopped."""
+        acted_upon = self._run.messages if self._run is not None else ()
+        left = [*self.responses[self._rounds :], self._so_far.response()]
+        return [*acted_upon, *(m for r in left if (m := to_go_on(r)) is not None)]
+
+    def _asked(
+        self, messages: Iterable[Message], options: Mapping[str, Any]
+    ) -> ChatStream | RunStream:
+        order = self._order
+        if not order.tools:
+            return self._client.stream(messages, **{**order.options, **options})
+        self._run = self._client.run_stream(
+            messages,
+            **{**order.options, **options},
+            tools=order.tools,
+            approve=order.approval,
+        )
+        return self._run
+
+    def _take(self, event: RunEvent) -> None:
+        console = self._console
+        match event:
+            case ToolStarted(call):
+                self._show_call(call)
+                return
+            case ToolFinished(call):
+                self._show_call(call)
+                console.remark(_shown_result(event))
+                return
+            case RoundEnded():
+                self._rounds += 1
+                return
+            case _:
+                pass
+        if isinstance(event, ResponseStart) and self.responses:
+            self._watch.start()
+        self._watch.note(event)
+        self._so_far.add(event)
+        page = self._page
+        match event:
+            case TextDelta(text) if page is not None:
+                self._leave_room(aside=False)
+                page.say(text)
+            case ReasoningDelta(text) if (
+                page is not None and self._order.show_reasoning
+            ):
+                page.settle()
+                self._leave_room(aside=True)
+                console.aside(text)
+            case ResponseEnd():
+                if page is not None:
+                    page.settle()
+                response = self._so_far.response()
+                self.responses.append(response)
+                self._so_far = Accumulator()
+                if self._order.tools and response.message.tool_calls:
+                    self._leave_room(aside=True)
+            case _:
+                pass  # Shown whole at the end, or not at all.
+
+    def _show_call(self, call: ToolCallPart) -> None:
+        self._leave_room(aside=True)
+        if call.id not in self._shown | self._order.approval.shown:
+            self._console.remark(shown_call(call.name, call.arguments))
+        self._shown.add(call.id)
+
+    def _leave_room(self, *, aside: bool) -> None:
+        """Set what is the answer apart from what is not."""
+        if self._aside is not None and self._aside is not aside:
+            self._console.gap()
+        self._aside = aside
+
+
+def _shown_result(event: ToolFinished) -> str:
+    text = one_line(event.result.text) or "(no text)"
+    if len(text) > _MOST_SHOWN:
+        text = f"{text[:_MOST_SHOWN]}…"
+    if event.seconds is None:
+        return f"← not called: {text.removeprefix('Denied: ')}"
+    failed = "failed: " if event.result.is_error else ""
+    return f"← {failed}{text} ({event.seconds:.2f} s)"
+
+
+def to_go_on(response: ChatResponse) -> Message | None:
+    """The answer as the next request may hold it; ``None`` if nothing was said."""
+    if response.finish_reason in (None, FinishReason.ERROR) or (
+        response.message.tool_calls
+    ):
+        # Half a thought has no signature, and a call would want a result.
+        return assistant(response.text) if response.text else None
+    return response.message if response.message.content else None
+
+
+def show_rest(
+    responses: Sequence[ChatResponse], console: Console, *, calls: bool = True
 ) -> None:
-    """Write the answer as it comes, and what else there is to know at its end."""
-    async with stream:
-        async for chunk in stream:
-            match chunk:
-                case TextDelta(text):
-                    console.say(text)
-                case ReasoningDelta(text) if show_reasoning:
-                    console.aside(text)
-                case _:
-                    pass  # Shown whole at the end, or not at all.
-    show_rest(await stream.response(), console)
-
-
-def show_rest(response: ChatResponse, console: Console) -> None:
-    """Write what an answer holds besides its text."""
+    """Write what the answer holds besides its text; with *calls* what it wants called."""
     console.fresh()
-    for part in response.message.content:
+    for part in responses[-1].message.content if calls else ():
         if isinstance(part, ToolCallPart):
             why = f" (not usable: {part.invalid})" if part.invalid else ""
-            console.line(one_line(f"→ {part.name}({part.arguments}){why}"))
-    for remark in remarks(response):
+            console.line(shown_call(part.name, part.arguments) + one_line(why))
+    told = (remark for response in responses for remark in remarks(response))
+    # A warning comes again with every round.
+    for remark in dict.fromkeys(told):
         console.note(remark)
 
 

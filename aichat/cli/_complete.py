@@ -1,4 +1,4 @@
-"""``aichat complete``: the whole answer, once it is there."""
+"""``aichat complete``: an answer for a program, or for a file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..types import ChatResponse, Message, to_json
-from ._answer import remarks, show_rest
-from ._asking import add_options, first_message, opened, opening, request_options
+from ..types import Message, to_json
+from ._answer import Answering
+from ._asking import Order, add_options, first_message, opened, opening, ordered
 from ._console import Console
+from ._page import PlainPage
 
 if TYPE_CHECKING:
     from ._parser import Commands
@@ -22,37 +23,51 @@ def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "complete",
-        help="ask, and print the whole answer",
-        description="Ask, and print the whole answer once it is there. What is piped in "
-        "is added to the prompt.",
+        help="ask, and print the answer as it is; for pipes and programs",
+        description="Ask, and print the answer as it is: to stdout as it comes, and "
+        "everything about it to stderr. What is piped in is added to the prompt: "
+        '`cat file | aichat complete "Summarise"`.',
     )
     add_options(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="print everything about it, as JSON"
+    form = parser.add_argument_group("how to print it")
+    form.add_argument(
+        "--json",
+        action="store_true",
+        help="everything about it as JSON: a ChatResponse, once it is there",
+    )
+    form.add_argument(
+        "--no-stream",
+        action="store_true",
+        help="once it is there, and nothing of one that breaks off",
     )
     parser.set_defaults(run=_run)
 
 
 def _run(args: Namespace, console: Console) -> int:
-    question = first_message(args, console)
+    order = ordered(args, console)
+    question = first_message(args, console, order.images)
     if question is None:
         raise ConfigError("There is no prompt: say what to ask, or pipe it in.")
-    response = asyncio.run(_ask(args, console, question))
-    if args.json:
-        console.line(to_json(response).decode())
-        for remark in remarks(response):
-            console.note(remark)
-        return 0
-    if args.show_reasoning:
-        console.aside(response.reasoning)
-        console.fresh()
-    console.say(response.text)
-    show_rest(response, console)
+    asyncio.run(_answer(args, console, order, question))
     return 0
 
 
-async def _ask(args: Namespace, console: Console, question: Message) -> ChatResponse:
+async def _answer(
+    args: Namespace, console: Console, order: Order, question: Message
+) -> None:
+    whole = args.json or args.no_stream
     async with opened(args, console) as client:
-        return await client.complete(
-            [*opening(args), question], **request_options(args)
-        )
+        page = None if whole else PlainPage(console)
+        answering = Answering(client, order, console, page)
+        response = await answering.show([*opening(args), question])
+        if whole:
+            answering.check()
+        if args.json:
+            console.line(to_json(response).decode())
+        elif args.no_stream:
+            if order.show_reasoning:
+                console.aside(response.reasoning)
+                console.fresh()
+            console.say(response.text)
+        answering.tell(calls=not args.json)
+        answering.check()

@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from ..errors import ConfigError
 
-__all__ = ["Console", "check_text", "one_line"]
+__all__ = ["Console", "check_text", "one_line", "printable"]
 
 #: What could move the cursor, retitle the window or worse: C0 without tab and line feed, and C1.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -54,8 +54,10 @@ class Console:
 
     def piped(self) -> str:
         """Everything that was piped in; nothing if stdin is a terminal."""
-        if self.stdin.isatty():
-            return ""
+        return "" if self.stdin.isatty() else self.everything()
+
+    def everything(self) -> str:
+        """Read stdin to its end; at a terminal somebody ends it with Ctrl-D."""
         waiting = threading.Timer(self.patience, self._explain_the_wait)
         waiting.daemon = True
         waiting.start()
@@ -73,7 +75,7 @@ class Console:
         """Let somebody type a line. Raises `EOFError` at the end."""
         self.fresh()
         if self.stdin is sys.stdin and self.stdout is sys.stdout and self.watched:
-            line = _decoded(partial(_typed, prompt))  # pragma: no cover -- as it says
+            line = self._type(prompt)  # pragma: no cover -- as it says
         else:
             self._write(self.stderr, prompt)
             line = _decoded(self.stdin.readline)
@@ -82,16 +84,39 @@ class Console:
         self._begun.clear()  # by whoever pressed Enter
         return line.rstrip("\r\n")
 
+    def _type(
+        self, prompt: str
+    ) -> str:  # pragma: no cover -- in a process with a terminal
+        try:
+            return _decoded(partial(input, prompt))
+        except (EOFError, KeyboardInterrupt):
+            self._begun.append(self.stdout)  # with the prompt
+            raise
+
     # -- writing -----------------------------------------------------------------------
 
     def say(self, text: str) -> None:
         """Write a piece of an answer, at once."""
         self._write(self.stdout, text)
 
+    def draw(self, frame: str) -> None:
+        """Write whole lines to stdout as they are, with escape sequences of our own."""
+        if frame:
+            if self._share_a_screen:
+                self.fresh()
+            self.stdout.write(frame)
+            self.stdout.flush()
+
     def line(self, text: str) -> None:
         """Write a whole line to stdout, or several."""
         self.fresh()
         self._write(self.stdout, f"{text}\n")
+
+    def remark(self, text: str) -> None:
+        """Write one line that is less than a note to stderr; dim on a terminal."""
+        self.fresh()
+        self._write(self.stderr, one_line(text), dim=True)
+        self.fresh()
 
     def aside(self, text: str) -> None:
         """Write a piece of something that is not the answer to stderr; dim on a terminal."""
@@ -109,6 +134,13 @@ class Console:
             stream.flush()
         self._begun.clear()
 
+    def gap(self) -> None:
+        """Leave a line blank, where somebody reads."""
+        self.fresh()
+        if self._share_a_screen:
+            self.stderr.write("\n")
+            self.stderr.flush()
+
     def _write(self, stream: TextIO, text: str, *, dim: bool = False) -> None:
         if not text:
             return
@@ -120,7 +152,7 @@ class Console:
             self._begun.append(stream)
         if stream.isatty():
             # Nothing that a model or a server says may steer the terminal.
-            text = _CONTROL.sub("", text)
+            text = printable(text)
             if dim and "NO_COLOR" not in self.environ:
                 text = f"{_DIM}{text}{_PLAIN}"
         stream.write(text)
@@ -131,9 +163,14 @@ class Console:
         return self.stdout.isatty() and self.stderr.isatty()
 
 
+def printable(text: str) -> str:
+    """*text* without what could steer a terminal."""
+    return _CONTROL.sub("", text)
+
+
 def one_line(text: str) -> str:
     """Make one line of *text* that shows no control characters."""
-    return _CONTROL.sub("", " ".join(text.split()))
+    return printable(" ".join(text.split()))
 
 
 def check_text(text: str, what: str) -> str:
@@ -155,10 +192,3 @@ def _decoded(read: Callable[[], str]) -> str:
 
 def _not_text(what: str) -> ConfigError:
     return ConfigError(f"{what} is not UTF-8 text: convert it first.")
-
-
-def _typed(prompt: str) -> str:  # pragma: no cover -- in a process with a terminal
-    with suppress(ImportError):  # There is none on Windows.
-        # Its import is what gives `input` a history and arrow keys.
-        import readline  # noqa: F401
-    return input(prompt)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ._spend import spend_limit
     from ._split import split
     from ._stores import CacheStore, MemoryCache
+    from ._telemetry import Telemetry, telemetry
 else:
     # Nobody uses all of them, and everybody imports this module.
     __getattr__ = lazily(
@@ -53,6 +54,7 @@ else:
             "_spend": "spend_limit",
             "_split": "split",
             "_stores": "CacheStore MemoryCache",
+            "_telemetry": "Telemetry telemetry",
         },
     )
 
@@ -78,6 +80,7 @@ __all__ = [
     "Refusal",
     "SpendLedger",
     "Spent",
+    "Telemetry",
     "balance",
     "cache",
     "circuit_breaker",
@@ -91,4 +94,5 @@ __all__ = [
     "retry",
     "spend_limit",
     "split",
+    "telemetry",
 ]

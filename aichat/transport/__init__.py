@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     )
     from ._meter import Meter as Meter
     from ._ndjson import NDJSONDecoder as NDJSONDecoder
+    from ._observation import (
+        Observation as Observation,
+        observation as observation,
+        observe as observe,
+    )
     from ._pool import Pool as Pool, PoolConfig as PoolConfig
     from ._rates import Cost as Cost, Kind as Kind, RateLimit as RateLimit
     from ._retry import RetryBudget as RetryBudget, RetryPolicy as RetryPolicy
@@ -54,6 +59,7 @@ else:
             "_limit": "AnyLimiter Limiter Reservation admit",
             "_meter": "Meter",
             "_ndjson": "NDJSONDecoder",
+            "_observation": "Observation observation observe",
             "_pool": "Pool PoolConfig",
             "_rates": "Cost Kind RateLimit",
             "_retry": "RetryBudget RetryPolicy",

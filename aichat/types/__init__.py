@@ -65,6 +65,7 @@ from ._messages import (
     user as user,
 )
 from ._options import (
+    AnswerOptions as AnswerOptions,
     Effort as Effort,
     OnUnsupported as OnUnsupported,
     RequestOptions as RequestOptions,

@@ -15,6 +15,7 @@ from ._messages import CacheHint
 from ._values import JSONObject
 
 __all__ = [
+    "AnswerOptions",
     "Effort",
     "OnUnsupported",
     "RequestOptions",
@@ -144,8 +145,8 @@ def json_schema(
     )
 
 
-class RequestOptions(TypedDict, total=False):
-    """The keyword arguments of `Client.stream` and `Client.complete`; see `ChatRequest`."""
+class AnswerOptions(TypedDict, total=False):
+    """What shapes an answer, but for the tools, which are more than values in a run."""
 
     model: str
     max_tokens: int | None
@@ -160,7 +161,6 @@ class RequestOptions(TypedDict, total=False):
     logprobs: bool | None
     top_logprobs: int | None
     n: int | None
-    tools: Iterable[Tool]
     tool_choice: ToolChoice | Literal["auto", "none", "required"] | None
     parallel_tool_calls: bool | None
     response_format: ResponseFormat | Literal["text", "json"] | Mapping[str, Any] | None
@@ -185,3 +185,9 @@ class RequestOptions(TypedDict, total=False):
     timeout: float | None
     max_retries: int | None
     provider_options: Mapping[str, Mapping[str, Any]]
+
+
+class RequestOptions(AnswerOptions, total=False):
+    """The keyword arguments of `Client.stream` and `Client.complete`; see `ChatRequest`."""
+
+    tools: Iterable[Tool]

@@ -66,11 +66,12 @@ def test_an_answer_that_was_cut_off_says_so() -> None:
 
 def test_reasoning_is_dim_and_on_stderr() -> None:
     """On one screen it ends its line before the answer begins."""
-    argv = ["chat", "--reasoning", "low", "--show-reasoning", "Hi"]
+    argv = ["chat", "--effort", "low", "--reasoning", "Hi"]
     outcome = run(*argv, stdout=Terminal(), stderr=Terminal())
     assert outcome.status == 0
     thought = outcome.err.replace("\x1b[0m\x1b[2m", "").splitlines()[1:]
-    assert len(thought) == 1
+    # A blank line sets it apart.
+    assert len(thought) == 2
     assert thought[0].startswith("\x1b[2mThe user wrote 1 words.")
     assert outcome.out.startswith("This is aichat's")
 
@@ -85,7 +86,7 @@ def test_a_conversation(serve: Serve) -> None:
     roles = [m["role"] for m in served.simulator.requests[1].body["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
     assert outcome.out.count("This is aichat's built-in simulator") == 2
-    assert "/exit or Ctrl-D" in outcome.err
+    assert "Ctrl-D ends the conversation" in outcome.err
     assert outcome.err.count("> ") == 4
 
 
@@ -188,7 +189,9 @@ class Closing(Terminal):
 
 
 def test_ctrl_c_at_the_prompt_ends_the_conversation() -> None:
-    """As everywhere: exit status 130."""
+    """As everywhere: exit status 130. Once only drops what was typed."""
     outcome = run("chat", stdin=Closing())
     assert outcome.status == 130
-    assert outcome.err.endswith("> \n")
+    assert outcome.err.endswith(
+        "> \n(Ctrl-D ends the conversation; so does Ctrl-C again.)\n> \n"
+    )

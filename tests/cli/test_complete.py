@@ -79,11 +79,11 @@ def test_every_option_is_sent(serve: Serve) -> None:
 
 def test_reasoning_goes_to_stderr() -> None:
     """stdout holds the answer and nothing else."""
-    argv = ["complete", "--reasoning", "low", "--show-reasoning", "Hi there"]
+    argv = ["complete", "--effort", "low", "--reasoning", "Hi there"]
     outcome = run(*argv)
     assert "The user wrote 2 words." in outcome.err
     assert "The user wrote" not in outcome.out
-    hidden = run("complete", "--reasoning", "low", "Hi there")
+    hidden = run("complete", "--effort", "low", "Hi there")
     assert "The user wrote" not in hidden.err + hidden.out
 
 

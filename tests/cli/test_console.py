@@ -33,8 +33,7 @@ from aichat import (
     ToolCallPart,
     assistant,
 )
-from aichat.cli._answer import remarks, show_rest
-from aichat.cli._chat import _to_go_on
+from aichat.cli._answer import remarks, show_rest, to_go_on
 from aichat.cli._console import Console
 from aichat.cli._table import table
 from aichat.cli._trouble import explain, status_of
@@ -190,16 +189,16 @@ def test_tool_calls_are_lines() -> None:
         ToolCallPart("1", "f", '{\n "a": 1}'),
         ToolCallPart("2", "g", "{", invalid="cut"),
     )
-    show_rest(_response(*calls), console(out))
+    show_rest([_response(*calls)], console(out))
     assert out.getvalue() == '→ f({ "a": 1})\n→ g({) (not usable: cut)\n'
 
 
 def test_a_call_is_not_remembered_without_its_result() -> None:
     """A conversation that holds one could not go on. (G4)"""
     call = ToolCallPart("1", "f")
-    assert _to_go_on(_response(TextPart("Hi"), call)) == assistant("Hi")
-    assert _to_go_on(_response(call)) is None
-    assert _to_go_on(_response()) is None
+    assert to_go_on(_response(TextPart("Hi"), call)) == assistant("Hi")
+    assert to_go_on(_response(call)) is None
+    assert to_go_on(_response()) is None
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_help_does_not_wait_for_aiohttp() -> None:
         (["zzz"], "there are: chat, complete, providers, health, bench, serve-fake"),
         (["chat", "--temprature", "1", "Hi"], "aichat --help"),
         (["chat", "--temperature", "warm", "Hi"], "invalid float value: 'warm'"),
-        (["chat", "--reasoning", "hihg", "Hi"], "did you mean 'high'?"),
+        (["chat", "--effort", "hihg", "Hi"], "did you mean 'high'?"),
         (["chat", "--max", "9", "Hi"], "unrecognized arguments: --max"),
         (["serve-fake", "--port", "80000"], "'80000' is no port"),
         (["serve-fake", "--pace", "-1"], "no number of seconds"),

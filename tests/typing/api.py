@@ -8,7 +8,12 @@ that is not needed.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import assert_never, assert_type
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal, TypedDict, assert_never, assert_type
+
+import pydantic
+from attrs import frozen as value
 
 from aichat import (
     ChatRequest,
@@ -39,6 +44,7 @@ from aichat import (
     Usage,
     UsageUpdate,
 )
+from aichat.structured import ObjectStream, TypedResponse
 from aichat.testing import FakeProvider
 
 
@@ -106,3 +112,59 @@ def every_case(chunk: StreamChunk) -> str:
             return ""
         case _:
             assert_never(chunk)
+
+
+@value
+class City:
+    name: str
+
+
+@dataclass
+class Town:
+    name: str
+
+
+class Place(TypedDict):
+    name: str
+
+
+class Capital(pydantic.BaseModel):
+    name: str
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+async def typed_answers(client: Client) -> None:
+    city = await client.complete("Where?", response_type=City, temperature=0)
+    assert_type(city, TypedResponse[City])
+    assert_type(city.parsed, City)
+    assert_type(city.usage, Usage)
+    plain: ChatResponse = city
+    assert_type(plain.text, str)
+    assert_type((await client.complete("?", response_type=Town, repair=1)).parsed, Town)
+    assert_type((await client.complete("?", response_type=Place)).parsed, Place)
+    assert_type((await client.complete("?", response_type=Capital)).parsed, Capital)
+    assert_type((await client.complete("?", response_type=Colour)).parsed, Colour)
+    cities = await client.complete("?", response_type=list[City], schema_via="auto")
+    assert_type(cities.parsed, list[City])
+    # What is no class needs TypeForm (PEP 747), which not every checker knows yet.
+    assert_type((await client.complete("?", response_type=City | Town)).parsed, Any)
+    assert_type((await client.complete("?", response_type=Literal["a"])).parsed, Any)
+    assert_type(
+        (await client.complete("?", response_type={"type": "object"})).parsed, Any
+    )
+    await client.complete("?", repair=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await client.complete("?", response_type=City, temprature=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+async def growing_objects(client: Client) -> None:
+    stream = client.stream_object("?", response_type=list[City], temperature=0)
+    assert_type(stream, ObjectStream[list[City]])
+    async with stream:
+        async for partial in stream:
+            assert_type(partial, Any)
+    assert_type(await stream.parsed(), list[City])
+    assert_type((await stream.response()).parsed, list[City])
+    client.stream_object("?")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,269 @@
+"""Ask, call, give back, ask again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Final, Protocol, TypeAlias
+
+from attrs import Attribute, define, evolve, field, frozen
+
+from ..errors import ConfigError, StreamInterruptedError, ToolLoopError
+from ..types import (
+    Accumulator,
+    ChatRequest,
+    ChatResponse,
+    FinishReason,
+    Message,
+    Role,
+    StreamChunk,
+    ToolCallPart,
+    ToolResultPart,
+)
+from ._approval import Approve, Deny, PendingCall
+from ._calls import OnError, approved, make, prepared
+from ._events import RoundEnded, RunEvent, ToolFinished
+from ._function import FunctionTool, ToolContext, ToolError, as_tool
+from ._outcome import RunResult, StopReason
+from ._results import failure
+
+__all__ = ["Ask", "Progress", "Settings", "events"]
+
+
+class Chunks(Protocol):
+    """A stream that can be closed."""
+
+    def __aiter__(self) -> AsyncIterator[StreamChunk]: ...
+
+    def aclose(self) -> Awaitable[object]: ...
+
+
+#: What answers a request, such as the handler of a middleware.
+Ask: TypeAlias = Callable[[ChatRequest], Chunks]
+
+#: An answer that ended so was not meant to be acted upon.
+_BROKEN: Final = (FinishReason.CONTENT_FILTER, FinishReason.ERROR)
+
+
+def _at_least_one(_: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(
+            f"{attribute.name} must be a whole number, 1 or more; got {value!r}."
+        )
+
+
+def _on_error(_: object, __: Attribute[Any], value: object) -> None:
+    if value not in ("return", "raise"):
+        raise ConfigError(f"on_error must be 'return' or 'raise', got {value!r}.")
+
+
+@frozen(kw_only=True)
+class Settings:
+    """How a run goes. Raises `ConfigError` for what makes no sense."""
+
+    #: How often the model may be asked.
+    max_rounds: int = field(default=10, validator=_at_least_one)
+    #: How many calls of a round run at the same time.
+    max_parallel: int = field(default=8, validator=_at_least_one)
+    #: Asked before each call, one after the other.
+    approve: Approve | None = None
+    #: An exception of a tool's: tell the model, or raise it and end the run.
+    on_error: OnError = field(default="return", validator=_on_error)
+    #: For the tools: `ToolContext.data`.
+    context: Any = field(default=None, repr=False)
+
+    def tools_of(self, request: ChatRequest) -> dict[str, FunctionTool[..., Any]]:
+        """The functions behind the tools of *request*. Raises `ConfigError`."""
+        tools = {tool.name: as_tool(tool) for tool in request.tools}
+        for tool in tools.values():
+            if tool.approve is True and self.approve is None:
+                raise ConfigError(
+                    f"The tool {tool.name!r} wants its calls approved: pass approve=…."
+                )
+        return tools
+
+
+@define
+class Progress:
+    """What a run has come to."""
+
+    responses: list[ChatResponse] = field(factory=list)
+    messages: list[Message] = field(factory=list)
+    result: RunResult | None = None
+    #: Nothing more will come.
+    done: bool = False
+    error: Exception | None = None
+
+    def end(self, request: ChatRequest, reason: StopReason) -> RunResult:
+        """Nothing more will come of *request*, the first one."""
+        self.result = RunResult(
+            responses=tuple(self.responses),
+            messages=tuple(self.messages),
+            prompt=request.messages,
+            stop_reason=reason,
+        )
+        return self.result
+
+
+async def events(
+    ask: Ask,
+    request: ChatRequest,
+    tools: dict[str, FunctionTool[..., Any]],
+    settings: Settings,
+    progress: Progress,
+) -> AsyncGenerator[RunEvent, None]:
+    """
+    Run *request* to its end, and keep in *progress* what came of it.
+
+    Raises `ToolLoopError` when the rounds are used up, and whatever *ask* raises.
+    """
+    first = request
+    # The functions are ours: a cache or a recording shall not meet them.
+    request = evolve(request, tools=[tool.plain for tool in tools.values()])
+    number = 0
+    while True:
+        number += 1
+        so_far = Accumulator()
+        async with aclosing(ask(request)) as chunks:
+            async for chunk in chunks:
+                so_far.add(chunk)
+                yield chunk  # noqa: ASYNC119 -- closed by the chain
+        response = _whole(so_far)
+        progress.responses.append(response)
+        calls = response.message.tool_calls
+        if not calls:
+            paused = response.finish_reason is FinishReason.PAUSED
+            if response.message.content:
+                progress.messages.append(response.message)
+            progress.end(first, "paused" if paused else "done")
+            yield RoundEnded(number, response)
+            return
+        round_ = _Round(number, calls, tools, settings, request.messages)
+        last = number == settings.max_rounds
+        async with aclosing(round_.play(response, last=last)) as played:
+            async for event in played:
+                yield event  # noqa: ASYNC119 -- closed by the chain
+        results = round_.results
+        # As it came: its order and its signatures are part of what the provider wants back.
+        progress.messages += (response.message, Message(Role.TOOL, results))
+        if round_.stop is not None:
+            result = progress.end(first, round_.stop)
+            yield RoundEnded(number, response, results)
+            if result.stop_reason == "max_rounds":
+                raise ToolLoopError(
+                    f"The model wants more tools called after {number} rounds. Raise "
+                    "max_rounds, or go on from error.result.conversation.",
+                    operation="chat",
+                    model=request.model or None,
+                    result=result,
+                )
+            return
+        yield RoundEnded(number, response, results)
+        request = evolve(
+            request,
+            messages=(*first.messages, *progress.messages),
+            # What must call a tool each time would never end.
+            tool_choice=_no_longer_required(request),
+            # There is nothing of the assistant's to go on with any more.
+            prefill=False,
+        )
+
+
+def _no_longer_required(request: ChatRequest) -> Any:
+    choice = request.tool_choice
+    return None if choice and choice.mode == "required" else choice
+
+
+def _whole(so_far: Accumulator) -> ChatResponse:
+    if not so_far.finished:
+        raise StreamInterruptedError(
+            "The stream ended without a ResponseEnd.", partial=so_far.response()
+        )
+    return so_far.response()
+
+
+@define
+class _Round:
+    """The calls of one answer, and what becomes of them."""
+
+    number: int
+    calls: tuple[ToolCallPart, ...]
+    tools: dict[str, FunctionTool[..., Any]]
+    settings: Settings
+    messages: tuple[Message, ...]
+    #: Why the run ends here, if it does.
+    stop: StopReason | None = None
+    _found: list[ToolResultPart | None] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._found = [None] * len(self.calls)
+
+    @property
+    def results(self) -> tuple[ToolResultPart, ...]:
+        """One for each call, in their order."""
+        return tuple(result for result in self._found if result is not None)
+
+    async def play(
+        self, response: ChatResponse, *, last: bool
+    ) -> AsyncGenerator[RunEvent, None]:
+        """See to it that every call has a result."""
+        if response.finish_reason in _BROKEN:
+            self.stop = "interrupted"
+            why = f"The call was not made: the answer ended with {response.finish_reason}."
+        elif last:
+            self.stop = "max_rounds"
+            why = "The call was not made: there were as many rounds as there may be."
+        else:
+            async with aclosing(self._make()) as made:
+                async for event in made:
+                    yield event  # noqa: ASYNC119 -- closed by the chain
+            return
+        for index, call in enumerate(self.calls):
+            yield self._never(index, call, why)
+
+    async def _make(self) -> AsyncGenerator[RunEvent, None]:
+        ready: dict[int, PendingCall] = {}
+        for index, call in enumerate(self.calls):
+            context = ToolContext(
+                call, self.number, self.messages, self.settings.context
+            )
+            found = prepared(call, self.tools, context)
+            if isinstance(found, PendingCall) and self.stop is None:
+                verdict = await approved(found, self.settings.approve)
+                if not isinstance(verdict, Deny):
+                    ready[index] = verdict
+                    continue
+                self.stop = "denied" if verdict.stop else None
+                yield self._never(index, call, f"Denied: {verdict.reason}")
+            elif isinstance(found, PendingCall):
+                yield self._never(index, call, "The call was not made: the run ended.")
+            else:
+                self._found[index] = found.result
+                yield found
+        if self.stop is not None:
+            # Whoever says stop means those that were allowed before, too.
+            for index, pending in ready.items():
+                yield self._never(
+                    index, pending.call, "The call was not made: the run ended."
+                )
+            return
+        settings = self.settings
+        making = make(
+            list(ready.values()),
+            limit=settings.max_parallel,
+            on_error=settings.on_error,
+        )
+        async with aclosing(making) as made:
+            async for event in made:
+                if isinstance(event, ToolFinished):
+                    self._settle(event)
+                yield event  # noqa: ASYNC119 -- closed by the chain
+
+    def _settle(self, event: ToolFinished) -> None:
+        # By identity: a model may ask twice for the same.
+        index = next(n for n, call in enumerate(self.calls) if call is event.call)
+        self._found[index] = event.result
+
+    def _never(self, index: int, call: ToolCallPart, why: str) -> ToolFinished:
+        result = self._found[index] = failure(call, why)
+        return ToolFinished(call, result, error=ToolError(why))
