@@ -106,6 +106,9 @@ class Feed(Generic[T]):
             if not self._tasks:
                 raise Drained
             self._news = asyncio.get_running_loop().create_future()
+            if timeout is None:
+                await self._news
+                continue
             done, _ = await asyncio.wait([self._news], timeout=timeout)
             if not done:
                 raise Quiet

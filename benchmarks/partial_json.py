@@ -1,10 +1,10 @@
 """
 What it costs to have the growing value of a streamed object, with every piece of it.
 
-Run ``python -m benchmarks.partial_json``. `PartialJSON` against parsing what has arrived anew with each
-piece, which is what one does with a parser that takes incomplete texts: jiter, written in
-Rust, by way of ``pydantic_core.from_json(…, allow_partial="trailing-strings")``. Both are
-asked for the value after every piece. The pieces are as long as tokens are.
+Run ``python -m benchmarks.partial_json``. `PartialJSON` against parsing what has arrived
+anew with each piece, which is what one does with a parser that takes incomplete texts:
+jiter, written in Rust, by way of pydantic_core's ``from_json`` with ``allow_partial``. Both
+are asked for the value after every piece. The pieces are as long as tokens are.
 
 Two shapes: records, which is what structured answers are, and one long text in an object.
 """

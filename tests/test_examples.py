@@ -7,17 +7,17 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
 from aiohttp import ClientSession, web
 
-from aichat import AIChatError, ChatResponse, Client
-from aichat.testing import FakeProvider, Simulator
+from aichat import AIChatError, ChatResponse, Client, DeadlineError, Provider
+from aichat.testing import FakeProvider
 
 EXAMPLES: Final = Path(__file__).parent.parent / "examples"
 #: Those that observe are tested with what they observe, and the web chat in a browser.
@@ -124,7 +124,9 @@ def installed(tmp_path: Path) -> str:
     """
     folder = EXAMPLES / "own_provider"
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    facts = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    facts = (
+        tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    )
     facts.mkdir()
     (facts / "METADATA").write_text(
         f"Metadata-Version: 2.4\nName: {project['name']}\nVersion: {project['version']}\n"
@@ -204,22 +206,74 @@ async def test_an_error_is_delivered_like_an_answer() -> None:
 # -- a web service behind keys -----------------------------------------------------------
 
 
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The example, which imports what lies beside it."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return load("web_service.py", "web_service")
+
+
+@asynccontextmanager
+async def serving(
+    service: Any, provider: Provider, **keys: str
+) -> AsyncIterator[Callable[..., Awaitable[tuple[int, str]]]]:
+    """Serve *provider* to the owners of *keys*, and yield a way to ask."""
+    owners = {service.fingerprint(key): owner for owner, key in keys.items()}
+    async with (
+        Client.with_provider(provider, model="any") as client,
+        ClientSession() as session,
+    ):
+        runner = web.AppRunner(service.make_app(client, owners))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/ask"
+
+        async def ask(shown: str, body: object = None) -> tuple[int, str]:
+            headers = {"authorization": shown} if shown else {}
+            body = {"prompt": "Hi"} if body is None else body
+            async with session.post(url, json=body, headers=headers) as answer:
+                return answer.status, await answer.text()
+
+        try:
+            yield ask
+        finally:
+            await runner.cleanup()
+
+
 @pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"authorization": "Bearer"},
-        {"authorization": "Bearer guessed"},
-        {"authorization": "Basic right"},
-        {"authorization": b"Bearer \xff\xfe".decode("utf-8", "surrogateescape")},
-    ],
+    "shown", ["", "Bearer", "Bearer guessed", "Basic right", "Bearer \udcff", "right"]
 )
-async def test_no_key_no_answer(
-    headers: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_key_no_answer(service: Any, shown: str) -> None:
     """Whatever is shown instead of a key, nothing is asked upstream."""
     provider = FakeProvider(["Hi!"], repeat=True)
-    async with serving(provider, monkeypatch) as (url, session):
-        async with session.post(url, json={"prompt": "Hi"}, headers=headers) as answer:
-            assert answer.status == 401
+    async with serving(service, provider, alice="right") as ask:
+        assert (await ask(shown))[0] == 401
+        assert provider.requests == []
+        assert (await ask("Bearer right"))[0] == 200
+
+
+async def test_each_key_has_its_own_limit(service: Any) -> None:
+    """One who has had enough is told so at once, and the other does not notice."""
+    provider = FakeProvider(["Hi!"], repeat=True)
+    async with serving(service, provider, alice="a", bob="b") as ask:
+        assert [(await ask("Bearer a"))[0] for _ in range(4)] == [200, 200, 200, 429]
+        assert (await ask("bearer b"))[0] == 200
+    assert [request.user for request in provider.requests] == [*["alice"] * 3, "bob"]
+
+
+@pytest.mark.parametrize("body", [{}, [], "text", {"prompt": ""}])
+async def test_no_prompt_no_answer(service: Any, body: object) -> None:
+    """What makes no sense is refused before anything is asked."""
+    provider = FakeProvider(["Hi!"], repeat=True)
+    async with serving(service, provider, alice="a") as ask:
+        assert (await ask("Bearer a", body))[0] == 400
     assert provider.requests == []
+
+
+async def test_deadlines_that_are_none_of_the_limits(service: Any) -> None:
+    """A model that is too slow is no limit that was reached."""
+    slow = DeadlineError("Too slow.", phase="total")
+    async with serving(service, FakeProvider([slow]), alice="a") as ask:
+        status, text = await ask("Bearer a")
+    assert status == 504
+    assert "request_timeout" in text

@@ -49,6 +49,8 @@ class Gate:
     _doubling: bool = field(default=True, init=False)
     #: What began before this has nothing new to say about the limit.
     _cut_at: float = field(default=-1.0, init=False)
+    #: When somebody would have had to wait. Who has no use for the limit cannot raise it.
+    _full_at: float = field(default=-1.0, init=False)
     _paused_until: float = field(default=0.0, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     _usual: float | None = field(default=None, init=False)
@@ -63,11 +65,9 @@ class Gate:
         """Wait until there is room for one more call; false when there will be none."""
         if self.closed:
             return False
-        if not self._waiting and self._has_room():
-            self.active += 1
-            return True
         place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
+        self._admit()
         try:
             return bool(await place)
         except asyncio.CancelledError:
@@ -110,7 +110,7 @@ class Gate:
         """
         if first is not None and self._is_late(first):
             self._cut(began, _FIFTH)
-        elif grow and began > self._cut_at and self.active + 1 >= int(self.limit):
+        elif grow and began > self._cut_at and self._full_at >= began:
             step = 1.0 if self._doubling else 1.0 / self.limit
             self.limit = min(float(self.ceiling), self.limit + step)
 
@@ -146,6 +146,8 @@ class Gate:
             if not place.done():
                 self.active += 1
                 place.set_result(True)
+        if self.active >= int(self.limit):
+            self._full_at = self.clock()
         self._disarm()
         wait = self._paused_until - self.clock()
         if self._waiting and wait > 0 and not self.closed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, Self, final
 
@@ -13,7 +12,8 @@ __all__ = ["IdIndex"]
 _CACHE: Final = 8192
 _SCHEMA: Final = """
 CREATE TABLE ids (
-    id TEXT PRIMARY KEY, line INTEGER NOT NULL, done INTEGER NOT NULL, error BLOB
+    id TEXT PRIMARY KEY, line INTEGER NOT NULL, form INTEGER NOT NULL,
+    done INTEGER NOT NULL, error BLOB
 ) WITHOUT ROWID
 """
 
@@ -43,9 +43,9 @@ class IdIndex:
 
     def add_done(self, id: str) -> None:
         """Note an id that the output has."""
-        self._db.execute("INSERT OR IGNORE INTO ids VALUES (?, 0, 1, NULL)", (id,))
+        self._db.execute("INSERT OR IGNORE INTO ids VALUES (?, 0, 0, 1, NULL)", (id,))
 
-    def add(self, id: str, line: int) -> int:
+    def add(self, id: str, line: int, form: int) -> int:
         """
         Note an id of the input.
 
@@ -53,7 +53,9 @@ class IdIndex:
         before, the line that it was in.
         """
         try:
-            self._db.execute("INSERT INTO ids VALUES (?, ?, 0, NULL)", (id, line))
+            self._db.execute(
+                "INSERT INTO ids VALUES (?, ?, ?, 0, NULL)", (id, line, form)
+            )
         except sqlite3.IntegrityError:
             (before,) = self._db.execute(
                 "SELECT line FROM ids WHERE id = ?", (id,)
@@ -71,6 +73,13 @@ class IdIndex:
         ).fetchone()
         return None if found is None else int(found[0])
 
+    def form_of(self, id: str) -> int | None:
+        """How the line of an id is written; ``None`` for one that is not ours."""
+        found = self._db.execute(
+            "SELECT form FROM ids WHERE id = ? AND line", (id,)
+        ).fetchone()
+        return None if found is None else int(found[0])
+
     def finish(self, id: str) -> bool:
         """Note that an id is done; false if it was, or is none of ours."""
         found = self._db.execute(
@@ -84,12 +93,5 @@ class IdIndex:
 
     def error_of(self, id: str) -> bytes | None:
         """What an id failed with."""
-        found = self._db.execute(
-            "SELECT error FROM ids WHERE id = ?", (id,)
-        ).fetchone()
+        found = self._db.execute("SELECT error FROM ids WHERE id = ?", (id,)).fetchone()
         return None if found is None else found[0]
-
-    def __iter__(self) -> Iterator[str]:
-        """All ids that are still to be done."""
-        for (id,) in self._db.execute("SELECT id FROM ids WHERE NOT done"):
-            yield id

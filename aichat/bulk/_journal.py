@@ -24,7 +24,7 @@ try:
 except ImportError:  # pragma: no cover -- Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Entry", "Journal"]
+__all__ = ["Entry", "Journal", "entries_of"]
 
 #: How our lines begin. What begins otherwise is somebody's file, and not to be cut.
 _BEGINNING: Final = b'{"id":"'
@@ -69,10 +69,7 @@ class Journal:
 
     def entries(self) -> Iterator[Entry]:
         """What is done. Raises `ConfigError` for a line that no run has written."""
-        with self.path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                if raw.strip():
-                    yield _entry(raw, f"{self.path}, line {number}")
+        return entries_of(self.path)
 
     def _mend(self) -> int:
         """Take away a torn line, or end the last one; return the size."""
@@ -142,6 +139,22 @@ class Journal:
             os.fsync(self._fd)
 
 
+def entries_of(path: Path) -> Iterator[Entry]:
+    """
+    What is done by the runs whose output is *path*, if it is there; changes nothing.
+
+    Raises `ConfigError` for a line that no run has written.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            if raw.endswith(b"\n") and raw.strip():
+                yield _entry(raw, f"{path}, line {number}")
+            elif _is_whole(raw):
+                yield _entry(raw, str(path))
+
+
 def _read_at(fd: int, start: int, length: int) -> bytes:
     os.lseek(fd, start, os.SEEK_SET)
     pieces: list[bytes] = []
@@ -165,9 +178,9 @@ def _entry(raw: bytes, where: str) -> Entry:
     except JSONError:
         value = None
     if isinstance(value, dict) and "response" in value:
-        id = value.get("custom_id", value.get("id"))
-        if isinstance(id, str):
-            return id, _cost(value.get("cost"))
+        name = value.get("custom_id", value.get("id"))
+        if isinstance(name, str):
+            return name, _cost(value.get("cost"))
     raise ConfigError(
         f"{where}: this is not a result that aichat has written. If the file is the "
         "output of a run, take the line away; else choose another file."

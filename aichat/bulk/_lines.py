@@ -43,7 +43,8 @@ __all__ = [
     "Line",
     "as_failure",
     "as_output",
-    "id_of",
+    "error_facts",
+    "name_of",
     "raw_lines",
     "read_line",
 ]
@@ -55,7 +56,7 @@ _MESSAGE_NAMES: Final = frozenset({f.name for f in fields(Message)})
 #: What is in a line beside the request.
 _OURS: Final = frozenset({"id", "prompt", "error"})
 _BATCH: Final = frozenset({"custom_id", "method", "url", "body", "error"})
-_CONTENT_OF_ERRORS: Final = 2000
+_LONGEST_MESSAGE: Final = 2000
 
 
 class Form(Enum):
@@ -105,21 +106,23 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, raw
 
 
-def id_of(raw: bytes) -> str | None:
-    """The id in a line, without a look at the rest; ``None`` if there is no good one."""
+def name_of(raw: bytes) -> tuple[str, Form] | None:
+    """The id in a line and its form, without a look at the rest; ``None`` if it has none."""
     try:
         value = loads(raw)
     except JSONError:
         return None
     if not isinstance(value, dict):
         return None
-    found = value.get("custom_id", value.get("id"))
-    return found if isinstance(found, str) and found else None
+    form = Form.OURS
+    if "custom_id" in value:
+        chat = str(value.get("url")).rstrip("/").endswith("/chat/completions")
+        form = Form.CHAT if chat else Form.RESPONSES
+    found = value.get("id" if form is Form.OURS else "custom_id")
+    return (found, form) if isinstance(found, str) and found else None
 
 
-def read_line(
-    number: int, raw: bytes, address: Callable[[str], str]
-) -> Line | BadLine:
+def read_line(number: int, raw: bytes, address: Callable[[str], str]) -> Line | BadLine:
     """Read a line; *address* completes the name of a model."""
     try:
         return _read(number, raw, address)
@@ -145,14 +148,14 @@ def _read(number: int, raw: bytes, address: Callable[[str], str]) -> Line:
     if not isinstance(value, dict):
         _refuse("a line must be a JSON object.")
     batch = "custom_id" in value
-    name = "custom_id" if batch else "id"
-    id = value.get(name)
-    if not (isinstance(id, str) and id):
-        _refuse(f"{name} must be a text that is not empty, so that a result has a name.")
+    key = "custom_id" if batch else "id"
+    name = value.get(key)
+    if not (isinstance(name, str) and name):
+        _refuse(f"{key} must be a text that is not empty, so that a result has a name.")
     if batch:
         form, request = _batch(value, address)
-        return Line(number, id, request, form, raw)
-    return Line(number, id, _ours(value, address), Form.OURS, raw)
+        return Line(number, name, request, form, raw)
+    return Line(number, name, _ours(value, address), Form.OURS, raw)
 
 
 # -- ours ------------------------------------------------------------------------------
@@ -287,21 +290,24 @@ def _cost(cost: CallCost) -> dict[str, Any]:
     return facts | ({"estimated": True} if cost.estimated else {})
 
 
-def as_failure(raw: bytes, error: Exception, number: int | None = None) -> bytes:
-    """The line of the failures file for a line that failed, with its end."""
+def as_failure(
+    raw: bytes, error: Mapping[str, Any], number: int | None = None
+) -> bytes:
+    """The line of the failures file for a line that failed with `error_facts`."""
     try:
         value = loads_exact(raw)
     except JSONError:
         value = None
     if not isinstance(value, dict):
         value = {"line": number, "raw": raw.decode("utf-8", "replace")}
-    return dumps({**value, "error": _error(error)}) + b"\n"
+    return dumps({**value, "error": error}) + b"\n"
 
 
-def _error(error: Exception) -> dict[str, Any]:
+def error_facts(error: Exception) -> dict[str, Any]:
+    """What a failures file says about *error*."""
     facts: dict[str, Any] = {"type": type(error).__name__}
     if not isinstance(error, AIChatError):
-        return facts | {"message": str(error)[:_CONTENT_OF_ERRORS]}
+        return facts | {"message": str(error)[:_LONGEST_MESSAGE]}
     facts |= {"code": str(error.code), "message": str(error)}
     for name in ("status", "provider_code", "request_id", "attempts", "retry_after"):
         if (value := getattr(error, name)) is not None:

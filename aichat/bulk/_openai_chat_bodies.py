@@ -227,7 +227,9 @@ def _format(value: Any) -> ResponseFormat:
                 strict=form.get("strict"),
             )
         case _:
-            refuse("response_format must have the type text, json_object or json_schema")
+            refuse(
+                "response_format must have the type text, json_object or json_schema"
+            )
 
 
 def refuse(what: str) -> NoReturn:

@@ -37,8 +37,8 @@ from ..errors import (
 from ..middleware import CallCost, Price, PriceBook, cost_of
 from ..transport._events import CallEvent, listening
 from ..types import BatchRequest, ChatRequest, ChatResponse, Prompt, RequestOptions
+from ._brake import Brake
 from ._gate import Gate
-from ._stop import Stop
 
 __all__ = ["Asked", "BulkResult", "Prices", "book_of", "run", "run_each"]
 
@@ -71,7 +71,8 @@ _HOPELESS: Final = (
 _ENOUGH: Final = 3
 #: Seconds before the next try where the provider does not say: doubled each time, up to this.
 _LONGEST_PAUSE: Final = 30.0
-_END: Final = object()
+#: And where it does, as a bucket of ten minutes or an hour would: it is asked again then.
+_LONGEST_WAIT: Final = 600.0
 
 
 @final
@@ -101,7 +102,7 @@ def run(
     concurrency: int = 64,
     patience: int = 5,
     prices: Prices = None,
-    stop: Stop | None = None,
+    brake: Brake | None = None,
     **options: Unpack[RequestOptions],
 ) -> Flow[BulkResult[BatchRequest]]:
     """
@@ -127,7 +128,7 @@ def run(
         concurrency=concurrency,
         patience=patience,
         book=book_of(prices),
-        stop=stop,
+        brake=brake,
     )
 
 
@@ -138,18 +139,25 @@ def run_each(
     concurrency: int,
     patience: int,
     book: PriceBook | None,
-    stop: Stop | None,
+    brake: Brake | None,
     on_limit: Callable[[Gate], object] | None = None,
+    on_result: Callable[[BulkResult[T]], object] | None = None,
     rand: Callable[[], float] = random,
 ) -> Flow[BulkResult[T]]:
-    """`run` for whatever has an id and a request."""
+    """
+    `run` for whatever has an id and a request.
+
+    *on_result* is told of each result by the task that got it, at once.
+    """
     if type(concurrency) is not int or concurrency < 1:
         _refuse(f"concurrency must be a whole number, 1 or more; got {concurrency!r}.")
     if type(patience) is not int or patience < 0:
         _refuse(f"patience must be a whole number, 0 or more; got {patience!r}.")
     feed = Feed[BulkResult[T]](concurrency)
-    job = _Job(feed, client, source, concurrency, patience, book, stop or Stop(), rand)
-    job.on_limit = on_limit
+    job = _Job(
+        feed, client, source, concurrency, patience, book, brake or Brake(), rand
+    )
+    job.on_limit, job.on_result = on_limit, on_result
     return Flow(feed, job.results())
 
 
@@ -161,7 +169,9 @@ def book_of(prices: Prices) -> PriceBook | None:
         if prices is None:
             return None
         # Their own ones are better than none.
-        return prices if isinstance(prices, PriceBook) else PriceBook(prices, table=None)
+        return (
+            prices if isinstance(prices, PriceBook) else PriceBook(prices, table=None)
+        )
 
 
 async def _requests(
@@ -227,9 +237,12 @@ class _Job(Generic[T]):
     concurrency: int
     patience: int
     book: PriceBook | None
-    stop: Stop
+    brake: Brake
     rand: Callable[[], float]
     on_limit: Callable[[Gate], object] | None = field(default=None, init=False)
+    on_result: Callable[[BulkResult[T]], object] | None = field(
+        default=None, init=False
+    )
     gate: Gate = field(init=False)
     #: Why there is no point in going on.
     hopeless: AIChatError | None = field(default=None, init=False)
@@ -244,9 +257,9 @@ class _Job(Generic[T]):
             # Last the requests: somebody may be reading them.
             closing.push_async_callback(self.source.aclose)
             closing.push_async_callback(self.feed.aclose)
-            closing.callback(self.stop.forget, shut)
+            closing.callback(self.brake.forget, shut)
             closing.callback(shut)
-            self.stop.then(shut)
+            self.brake.then(shut)
             self.feed.spawn(self.read())
             while True:
                 try:
@@ -259,15 +272,14 @@ class _Job(Generic[T]):
 
     async def read(self) -> None:
         """Begin one call after the other, as soon as there is room."""
-        while await self.gate.enter():
+        while not self.gate.closed:
             await self.feed.reserve()
-            asked: T | object = _END
-            if not self.gate.closed:
-                asked = await anext(self.source, _END)
-            if asked is _END:
-                self.gate.leave()
+            asked = await anext(self.source, None)
+            # Last, so that what is in the gate is under way. One that is turned away there
+            # is not done, and has not failed.
+            if asked is None or not await self.gate.enter():
                 return
-            self.feed.spawn(self.one(asked))  # type: ignore[arg-type]  # the end is not one
+            self.feed.spawn(self.one(asked))
 
     async def one(self, asked: T) -> None:
         """Ask until there is a result; within the gate."""
@@ -290,6 +302,8 @@ class _Job(Generic[T]):
                     continue
                 # Not done, and not failed either: the next run asks again.
                 return
+            if self.on_result is not None:
+                self.on_result(result)
             self.judge(error)
             self.gate.leave()
             self.feed.add(result)
@@ -335,12 +349,14 @@ class _Job(Generic[T]):
         if isinstance(error, DeadlineError):
             # It has waited for its turn, and was not sent.
             return error.phase == "pool"
+        if not isinstance(error, _NO_ROOM):
+            return False
         # What has begun to answer is paid for.
-        return isinstance(error, _NO_ROOM) and error.partial is None
+        return error.partial is None or not error.partial.message.content
 
     def pause(self, error: AIChatError, pauses: int) -> float:
         if error.retry_after is not None:
-            return error.retry_after
+            return min(error.retry_after, _LONGEST_WAIT)
         longest = min(_LONGEST_PAUSE, 2.0 ** (pauses - 1))
         return longest * (0.5 + self.rand() / 2)
 

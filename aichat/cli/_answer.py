@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, final
 
 from attrs import define, field
 
 from .._client import Client
 from .._stream import ChatStream
-from ..tools._events import RoundEnded, RunEvent, ToolFinished, ToolStarted
 from ..types import (
     Accumulator,
     AudioPart,
@@ -24,6 +23,7 @@ from ..types import (
     RefusalPart,
     ResponseEnd,
     ResponseStart,
+    StreamChunk,
     TextDelta,
     TextPart,
     ToolCallPart,
@@ -36,7 +36,7 @@ from ._stats import Stopwatch
 from ._tooling import shown_call
 
 if TYPE_CHECKING:
-    from ..tools import RunStream
+    from ..tools import RunEvent, RunStream, ToolFinished
 
 __all__ = ["Answering", "remarks", "show_rest", "to_go_on"]
 
@@ -67,13 +67,15 @@ class Answering:
     _run: RunStream | None = field(default=None, init=False)
     _request: ChatRequest | None = field(default=None, init=False)
 
-    async def show(self, messages: Iterable[Message], **options: Any) -> ChatResponse:
+    async def show(
+        self, messages: Iterable[Message], *, model: str | None = None
+    ) -> ChatResponse:
         """
         Ask, write the answer as it comes, and return the last response.
 
         Raises `AIChatError`; what had come until then has been written.
         """
-        stream = self._asked(messages, options)
+        stream = self._asked(messages, model)
         self._request = stream.request
         self._watch.start()
         try:
@@ -104,34 +106,37 @@ class Answering:
         return [*acted_upon, *(m for r in left if (m := to_go_on(r)) is not None)]
 
     def _asked(
-        self, messages: Iterable[Message], options: Mapping[str, Any]
+        self, messages: Iterable[Message], model: str | None
     ) -> ChatStream | RunStream:
-        order = self._order
+        order, client = self._order, self._client
+        options = order.options.copy()
+        if model is not None:
+            options["model"] = model
         if not order.tools:
-            return self._client.stream(messages, **{**order.options, **options})
-        self._run = self._client.run_stream(
-            messages,
-            **{**order.options, **options},
-            tools=order.tools,
-            approve=order.approval,
+            return client.stream(messages, **options)
+        run = self._run = client.run_stream(
+            messages, **options, tools=order.tools, approve=order.approval
         )
-        return self._run
+        return run
 
     def _take(self, event: RunEvent) -> None:
-        console = self._console
+        if isinstance(event, StreamChunk):
+            self._take_chunk(event)
+            return
+        # Postponed: not everybody has tools.
+        from ..tools import RoundEnded, ToolFinished, ToolStarted
+
         match event:
             case ToolStarted(call):
                 self._show_call(call)
-                return
             case ToolFinished(call):
                 self._show_call(call)
-                console.remark(_shown_result(event))
-                return
+                self._console.remark(_shown_result(event))
             case RoundEnded():
                 self._rounds += 1
-                return
-            case _:
-                pass
+
+    def _take_chunk(self, event: StreamChunk) -> None:
+        console = self._console
         if isinstance(event, ResponseStart) and self.responses:
             self._watch.start()
         self._watch.note(event)
@@ -199,7 +204,7 @@ def show_rest(
     for part in responses[-1].message.content if calls else ():
         if isinstance(part, ToolCallPart):
             why = f" (not usable: {part.invalid})" if part.invalid else ""
-            console.line(shown_call(part.name, part.arguments) + one_line(why))
+            console.line(one_line(f"{shown_call(part.name, part.arguments)}{why}"))
     told = (remark for response in responses for remark in remarks(response))
     # A warning comes again with every round.
     for remark in dict.fromkeys(told):

@@ -14,10 +14,10 @@ from .._config import ClientConfig
 from .._registry import Registry
 from ..errors import ConfigError
 from ..types import (
+    AnswerOptions,
     Effort,
     ImagePart,
     Message,
-    RequestOptions,
     json_schema,
     system,
     user,
@@ -165,7 +165,7 @@ def add_whom(parser: ArgumentParser) -> None:
 class Order:
     """How to ask, as it was ordered; checked before anything is sent."""
 
-    options: RequestOptions
+    options: AnswerOptions
     images: tuple[ImagePart, ...] = ()
     #: The form of the answer, if it shall have one.
     expected: Expected[Any] | None = None
@@ -177,7 +177,7 @@ class Order:
 
 def ordered(args: Namespace, console: Console) -> Order:
     """Read what the arguments name, files and functions. Raises `ConfigError`."""
-    options: RequestOptions = {
+    options: AnswerOptions = {
         "temperature": args.temperature,
         "max_tokens": args.max_tokens,
         "reasoning_effort": args.effort,

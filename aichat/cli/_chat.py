@@ -90,6 +90,9 @@ def _converse(args: Namespace, console: Console, order: Order) -> int:
 def _history(args: Namespace, console: Console) -> History | None:
     if not (console.stdin is sys.stdin and console.interactive):
         return None
-    # pragma: no cover
-    file = None if args.no_history else history_file(console.environ)
-    return History.of(file, words=[f"/{name}" for name in COMMANDS])
+    file = (  # pragma: no cover -- in a process with a terminal
+        None if args.no_history else history_file(console.environ)
+    )
+    return History.of(  # pragma: no cover
+        file, words=[f"/{name}" for name in COMMANDS]
+    )

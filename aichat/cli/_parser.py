@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from .._version import __version__
-from . import _bench, _chat, _complete, _health, _providers, _serve_fake
+from . import _bench, _bulk, _chat, _complete, _health, _providers, _serve_fake
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -19,8 +19,10 @@ _EPILOG = """\
 examples:
   aichat chat "What is a monad?"              the answer, as it comes
   aichat chat                                 a conversation
-  cat error.log | aichat chat "What is wrong here?"
-  aichat complete --json "Name three rivers."
+  aichat chat --image cat.png "What is it?"
+  aichat chat --tools mymodule:get_weather "Is it warm in Rome?"
+  cat error.log | aichat complete "What is wrong here?"
+  aichat complete --stats --json "Name three rivers."
   aichat providers anthropic                  what it needs, and what it can do
   aichat health                               is the key good?
   aichat bench --concurrency 8                how fast is it, and what does it bear?
@@ -76,6 +78,6 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command", required=True
     )
-    for module in (_chat, _complete, _providers, _health, _bench, _serve_fake):
+    for module in (_chat, _complete, _bulk, _providers, _health, _bench, _serve_fake):
         module.add(commands)
     return parser

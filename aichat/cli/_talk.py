@@ -21,7 +21,6 @@ from ..types import (
     Message,
     Part,
     ReasoningPart,
-    RequestOptions,
     Role,
     TextPart,
     ToolCallPart,
@@ -92,7 +91,7 @@ class Talk:
         while (line := self._read()) is not None:
             if not line.strip():
                 continue
-            if self.history is not None:
+            if self.history is not None:  # pragma: no cover -- at a terminal
                 self.history.add(line)
             try:
                 if (command := _COMMAND.fullmatch(line)) is None:
@@ -141,12 +140,9 @@ class Talk:
         self.console.gap()
 
     async def _answer(self, answering: Answering, question: Message) -> None:
-        await answering.show([*self.said, question], **self._options())
+        await answering.show([*self.said, question], model=self.model)
         answering.tell()
         answering.check()
-
-    def _options(self) -> RequestOptions:
-        return {"model": self.model} if self.model else {}
 
     # -- commands ----------------------------------------------------------------------
 
@@ -222,8 +218,8 @@ class Talk:
             self.client.capabilities(name)  # refuses a provider that there is not
             self.model = name
         # As it will be asked.
-        asked = self.client.stream("?", **self._options())
-        self.console.note(f"(model: {asked.request.model})")
+        stream = self.client.stream("?", model=self.model or "")
+        self.console.note(f"(model: {stream.request.model})")
 
     def _image(self, source: str) -> None:
         self.images += (picture(source),)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 from attrs import define, field
 
 from ..errors import ConfigError
-from ..types import Tool
 from ._console import Console, one_line
 
 if TYPE_CHECKING:
@@ -46,8 +45,8 @@ def _tools(name: str) -> Iterator[FunctionTool[..., Any]]:
     from ..tools import as_tool
 
     found = _found(name)
-    several = isinstance(found, Iterable) and not isinstance(found, Tool)
-    for each in found if several else [found]:
+    each: Any
+    for each in found if isinstance(found, (list, tuple)) else [found]:
         try:
             yield as_tool(each)
         except ConfigError as error:
@@ -121,7 +120,7 @@ class Approval:
             # As if it had come a moment later: it stops the answer.
             signal.raise_signal(signal.SIGINT)
             await asyncio.sleep(0)
-            return Deny(stop=True)
+            return Deny(stop=True)  # pragma: no cover -- it was cancelled
 
     def _asked(self, name: str) -> bool:
         # Nothing else goes on meanwhile, which blocking the loop ensures: what is written

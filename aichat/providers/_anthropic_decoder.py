@@ -9,7 +9,7 @@ See: https://platform.claude.com/docs/en/build-with-claude/streaming
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, field
@@ -109,20 +109,33 @@ class MessagesDecoder:
             value = loads(event.raw)
         except JSONError:
             return self._decode_odd(event)
-        # Most events are these. All of it is also in `_handle`, more slowly.
-        blocks = self._blocks
-        if type(value) is dict and blocks.text_index is not None:
-            delta = value.get("delta")
-            if (
-                type(delta) is dict
-                and delta.get("type") == "text_delta"
-                and value.get("index") == blocks.text_index
-                and value.get("type") == "content_block_delta"
-            ):
-                text = delta.get("text")
-                if type(text) is str and text:
-                    return (TextDelta(text, blocks.text_part),)
         return self._handle(value)
+
+    def run(
+        self, events: Sequence[ServerSentEvent], at: int, chunks: list[StreamChunk], /
+    ) -> int:
+        """Append what *events* from *at* on say, as long as it is more of the same text."""
+        index, part, begin = self._blocks.text_index, self._blocks.text_part, at
+        if index is None:
+            return 0
+        for event in events[at:]:
+            try:
+                value = loads(event.raw)
+                delta = value["delta"]
+                text = delta["text"]
+                if (
+                    delta["type"] != "text_delta"
+                    or value["index"] != index
+                    or value["type"] != "content_block_delta"
+                    or text.__class__ is not str
+                    or not text
+                ):
+                    break
+            except (LookupError, TypeError, ValueError):
+                break
+            chunks.append(TextDelta(text, part))
+            at += 1
+        return at - begin
 
     def document(self, value: Any, /) -> Iterable[StreamChunk]:
         """The chunks of a whole message."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
@@ -175,35 +175,45 @@ class GenerateContentDecoder:
             value = loads(raw)
         except JSONError:
             return self._decode_odd(event)
-        # Most events are these: more of the text under way. It is all in `_chunk`, too.
-        part, text = self._text_part, None
-        if part >= 0:
-            try:
-                (candidate,) = value["candidates"]
-                (new,) = candidate["content"]["parts"]
-                text = new["text"]
-                plain = (
-                    type(text) is str
-                    and text != ""
-                    and len(new) == 1
-                    and (
-                        len(candidate) == 1
-                        or (len(candidate) == 2 and candidate.get("index") == 0)
-                    )
-                    and "error" not in value
-                    and "promptFeedback" not in value
-                )
-            except (LookupError, TypeError, ValueError):
-                plain = False  # something else, or nothing that we know
-            if plain and text is not None:
-                usage = value.get("usageMetadata")
-                if type(usage) is dict:
-                    self._usage.update(usage)
-                self._texts[part].append(text)
-                return (TextDelta(text, part),)
         if _LONG_NUMBER.search(raw):
             value = loads_exact(raw)
         return self.document(value)
+
+    def run(
+        self, events: Sequence[ServerSentEvent], at: int, chunks: list[StreamChunk], /
+    ) -> int:
+        """Append what *events* from *at* on say, as long as it is more of the same text."""
+        part, begin = self._text_part, at
+        if part < 0:
+            return 0
+        say = self._texts[part].append
+        for event in events[at:]:
+            try:
+                value = loads(event.raw)
+                (candidate,) = value["candidates"]
+                (new,) = candidate["content"]["parts"]
+                text = new["text"]
+                if (
+                    text.__class__ is not str
+                    or not text
+                    or len(new) != 1
+                    or not (
+                        len(candidate) == 1
+                        or (len(candidate) == 2 and candidate.get("index") == 0)
+                    )
+                    or "error" in value
+                    or "promptFeedback" in value
+                ):
+                    break
+            except (AttributeError, LookupError, TypeError, ValueError):
+                break
+            usage = value.get("usageMetadata")
+            if usage.__class__ is dict:
+                self._usage.update(usage)
+            say(text)
+            chunks.append(TextDelta(text, part))
+            at += 1
+        return at - begin
 
     def document(self, value: Any, /) -> Iterator[StreamChunk]:
         """

@@ -9,7 +9,7 @@ See: https://docs.ollama.com/api/chat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, field
@@ -73,20 +73,31 @@ class OllamaDecoder:
             value = loads(line)
         except JSONError:
             value = _read_odd(line)
-        # Most lines are these. All of it is also in `_handle`, more slowly.
-        part = self._parts.text_part
-        if (
-            part >= 0
-            and type(value) is dict
-            and _PLAIN.issuperset(value)
-            and value.get("done") is False
-        ):
-            message = value.get("message")
-            if type(message) is dict and _PLAIN_MESSAGE.issuperset(message):
-                text = message.get("content")
-                if type(text) is str and text:
-                    return (TextDelta(text, part),)
         return self._handle(_with_exact_calls(value, line))
+
+    def run(self, lines: Sequence[bytes], at: int, chunks: list[StreamChunk], /) -> int:
+        """Append what *lines* from *at* on say, as long as it is more of the same text."""
+        part, begin = self._parts.text_part, at
+        if part < 0:
+            return 0
+        for line in lines[at:]:
+            try:
+                value = loads(line)
+                message = value["message"]
+                text = message["content"]
+                if (
+                    value["done"] is not False
+                    or not _PLAIN.issuperset(value)
+                    or not _PLAIN_MESSAGE.issuperset(message)
+                    or text.__class__ is not str
+                    or not text
+                ):
+                    break
+            except (LookupError, TypeError, ValueError):
+                break
+            chunks.append(TextDelta(text, part))
+            at += 1
+        return at - begin
 
     def document(self, value: Any, /) -> Iterable[StreamChunk]:
         """The chunks of a whole answer."""

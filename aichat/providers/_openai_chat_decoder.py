@@ -7,7 +7,7 @@ for its text, and one thorough path for everything else; a whole JSON answer tak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, field
@@ -24,6 +24,7 @@ from ..types import (
     UsageUpdate,
     loads,
 )
+from ..types._codec import loads_as_known
 from ._call_ids import new_call_id
 from ._openai_chat_json import (
     gather,
@@ -114,18 +115,30 @@ class ChatCompletionsDecoder:
             value = loads(event.raw)
         except JSONError:
             return self._no_json(event)
-        try:
-            (choice,) = value["choices"]
-            delta = choice["delta"]
-            text = delta.pop(self._field)
-        except (AttributeError, LookupError, TypeError, ValueError):
-            return self._read(value, is_error=event.type == "error")
-        for key in self._noise:
-            value.pop(key, None)
-        if value == self._like and text and text.__class__ is str:
-            return (self._more(text, self._place),)
-        delta[self._field] = text
         return self._read(value, is_error=event.type == "error")
+
+    def run(
+        self, events: Sequence[ServerSentEvent], at: int, chunks: list[StreamChunk], /
+    ) -> int:
+        """Append what *events* from *at* on say, as long as they are like the one before."""
+        like, begin = self._like, at
+        if like is None:
+            return 0
+        field, noise, more, place = self._field, self._noise, self._more, self._place
+        for event in events[at:]:
+            try:
+                value = loads_as_known(event.raw)
+                (choice,) = value["choices"]
+                text = choice["delta"].pop(field)
+            except (AttributeError, LookupError, TypeError, ValueError):
+                break
+            for key in noise:
+                value.pop(key, None)
+            if value != like or not text or text.__class__ is not str:
+                break
+            chunks.append(more(text, place))
+            at += 1
+        return at - begin
 
     def document(self, value: Any, /) -> Iterable[StreamChunk]:
         """The chunks of an answer that came as one JSON document."""

@@ -10,7 +10,7 @@ See: https://platform.openai.com/docs/api-reference/responses-streaming
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, field
@@ -114,24 +114,36 @@ class ResponsesDecoder:
             value = loads(event.raw)
         except JSONError:
             return self._no_json(event)
-        # Most events are these. All of it is also in `_read`, more slowly.
-        text = self._text
-        if text is not None:
+        return self._read(value, event.type)
+
+    def run(
+        self, events: Sequence[ServerSentEvent], at: int, chunks: list[StreamChunk], /
+    ) -> int:
+        """Append what *events* from *at* on say, as long as it is more of the same text."""
+        text, begin = self._text, at
+        if text is None:
+            return 0
+        kind, position, number = self._type, self._position, self._number
+        field, make = self._field, self._more
+        for event in events[at:]:
             try:
+                value = loads(event.raw)
                 more = value["delta"]
                 if (
-                    value["type"] == self._type
-                    and value["output_index"] == self._position
-                    and value[self._field] == self._number
-                    and more.__class__ is str
-                    and more
-                    and not value.get("logprobs")
+                    value["type"] != kind
+                    or value["output_index"] != position
+                    or value[field] != number
+                    or more.__class__ is not str
+                    or not more
+                    or value.get("logprobs")
                 ):
-                    text.fragments.append(more)
-                    return (self._more(more, text.place),)
-            except (KeyError, TypeError):
-                pass
-        return self._read(value, event.type)
+                    break
+            except (AttributeError, LookupError, TypeError, ValueError):
+                break
+            text.fragments.append(more)
+            chunks.append(make(more, text.place))
+            at += 1
+        return at - begin
 
     def document(self, value: Any, /) -> Iterable[StreamChunk]:
         """The chunks of a whole response."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 from ._definitions import Definitions
 from ._problems import ConversionError, Problem
 from ._reading import Reader
-from ._shapes import FAILED, Shape
+from ._shape import FAILED, Shape
 
 __all__ = ["convert", "schema_of", "shape_of"]
 

@@ -15,7 +15,9 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from ._shapes import Bounded, Noted, Shape, Text, Union, bare
+from ._scalars import Text
+from ._shape import Bounded, Noted, Shape, bare
+from ._union import Union
 
 __all__ = ["described_in", "noted"]
 

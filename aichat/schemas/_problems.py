@@ -16,7 +16,8 @@ class Problem:
 
     #: As in ``$.items[0].name``; ``$`` is the whole value.
     path: str
-    #: What was expected there, in words. Never the value itself.
+    #: What was expected there, in words. It tells of the value only what a class's own
+    #: validators say.
     message: str
 
     def __str__(self) -> str:

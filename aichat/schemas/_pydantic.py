@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from ..types import dumps
 from ._definitions import Definitions
 from ._problems import Problem
-from ._shapes import ANY_KIND, FAILED
+from ._shape import ANY_KIND, FAILED
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -25,26 +25,16 @@ import typing_extensions
 from attrs import define, field
 
 from ..errors import ConfigError
+from ._collections import FixedItems, Items, Keyed
 from ._docstrings import documentation_of_class
 from ._fields import Field, fields_of, has_fields
 from ._notes import noted
 from ._pydantic import Foreign, is_pydantic
-from ._shapes import (
-    FAILED,
-    Anything,
-    Choice,
-    FixedItems,
-    Items,
-    Keyed,
-    Later,
-    Noted,
-    Property,
-    Record,
-    Scalar,
-    Shape,
-    Union,
-)
+from ._records import Later, Property, Record
+from ._scalars import Anything, Choice, Scalar
+from ._shape import FAILED, Noted, Shape
 from ._texts import TEXTS
+from ._union import Union
 
 __all__ = ["Reader", "property_of"]
 

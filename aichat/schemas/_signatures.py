@@ -17,7 +17,8 @@ from ._docstrings import documentation
 from ._fields import Field
 from ._problems import ConversionError, Problem
 from ._reading import Reader, property_of
-from ._shapes import FAILED, Record
+from ._records import Record
+from ._shape import FAILED
 
 __all__ = ["Arguments", "arguments_of"]
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any, Final
 from uuid import UUID
 
-from ._shapes import Text
+from ._scalars import Text
 
 __all__ = ["TEXTS"]
 

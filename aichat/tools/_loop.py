@@ -85,7 +85,7 @@ class Settings:
 
 @define
 class Progress:
-    """What a run has come to."""
+    """What a run has come to; shared by a `RunStream` and its generator."""
 
     responses: list[ChatResponse] = field(factory=list)
     messages: list[Message] = field(factory=list)
@@ -94,15 +94,23 @@ class Progress:
     done: bool = False
     error: Exception | None = None
 
-    def end(self, request: ChatRequest, reason: StopReason) -> RunResult:
-        """Nothing more will come of *request*, the first one."""
-        self.result = RunResult(
-            responses=tuple(self.responses),
-            messages=tuple(self.messages),
-            prompt=request.messages,
-            stop_reason=reason,
-        )
-        return self.result
+    def add(self, round_: _Round, prompt: tuple[Message, ...]) -> None:
+        """Take what came of a round, and of the run that began with *prompt*."""
+        response, results = round_.response, round_.results
+        self.responses.append(response)
+        if response.message.content:
+            # As it came: its order and its signatures are part of what its provider wants
+            # back.
+            self.messages.append(response.message)
+        if results:
+            self.messages.append(Message(Role.TOOL, results))
+        if round_.stop is not None:
+            self.result = RunResult(
+                responses=tuple(self.responses),
+                messages=tuple(self.messages),
+                prompt=prompt,
+                stop_reason=round_.stop,
+            )
 
 
 async def events(
@@ -113,65 +121,60 @@ async def events(
     progress: Progress,
 ) -> AsyncGenerator[RunEvent, None]:
     """
-    Run *request* to its end, and keep in *progress* what came of it.
+    Run *request* to its end, and keep in *progress* what comes of it.
 
     Raises `ToolLoopError` when the rounds are used up, and whatever *ask* raises.
     """
-    first = request
     # The functions are ours: a cache or a recording shall not meet them.
-    request = evolve(request, tools=[tool.plain for tool in tools.values()])
-    number = 0
-    while True:
-        number += 1
-        so_far = Accumulator()
-        async with aclosing(ask(request)) as chunks:
-            async for chunk in chunks:
-                so_far.add(chunk)
-                yield chunk  # noqa: ASYNC119 -- closed by the chain
-        response = _whole(so_far)
-        progress.responses.append(response)
-        calls = response.message.tool_calls
-        if not calls:
-            paused = response.finish_reason is FinishReason.PAUSED
-            if response.message.content:
-                progress.messages.append(response.message)
-            progress.end(first, "paused" if paused else "done")
-            yield RoundEnded(number, response)
-            return
-        round_ = _Round(number, calls, tools, settings, request.messages)
-        last = number == settings.max_rounds
-        async with aclosing(round_.play(response, last=last)) as played:
-            async for event in played:
-                yield event  # noqa: ASYNC119 -- closed by the chain
-        results = round_.results
-        # As it came: its order and its signatures are part of what the provider wants back.
-        progress.messages += (response.message, Message(Role.TOOL, results))
-        if round_.stop is not None:
-            result = progress.end(first, round_.stop)
-            yield RoundEnded(number, response, results)
-            if result.stop_reason == "max_rounds":
-                raise ToolLoopError(
-                    f"The model wants more tools called after {number} rounds. Raise "
-                    "max_rounds, or go on from error.result.conversation.",
-                    operation="chat",
-                    model=request.model or None,
-                    result=result,
-                )
-            return
-        yield RoundEnded(number, response, results)
-        request = evolve(
-            request,
-            messages=(*first.messages, *progress.messages),
-            # What must call a tool each time would never end.
-            tool_choice=_no_longer_required(request),
-            # There is nothing of the assistant's to go on with any more.
-            prefill=False,
-        )
+    asked = evolve(request, tools=[tool.plain for tool in tools.values()])
+    try:
+        while True:
+            so_far = Accumulator()
+            add = so_far.add
+            async with aclosing(ask(asked)) as chunks:
+                async for chunk in chunks:
+                    add(chunk)
+                    yield chunk  # noqa: ASYNC119 -- closed by the chain
+            number = len(progress.responses) + 1
+            round_ = _Round(number, _whole(so_far), tools, settings, asked.messages)
+            async with aclosing(round_.play()) as played:
+                async for event in played:
+                    yield event  # noqa: ASYNC119 -- closed by the chain
+            progress.add(round_, request.messages)
+            yield RoundEnded(number, round_.response, round_.results)
+            if progress.result is not None:
+                break
+            asked = _next(asked, (*request.messages, *progress.messages))
+        if progress.result.stop_reason == "max_rounds":
+            raise _too_many(progress.result, request)
+    except Exception as error:
+        progress.error = error
+        raise
+    finally:
+        progress.done = True
 
 
-def _no_longer_required(request: ChatRequest) -> Any:
-    choice = request.tool_choice
-    return None if choice and choice.mode == "required" else choice
+def _next(asked: ChatRequest, messages: tuple[Message, ...]) -> ChatRequest:
+    choice = asked.tool_choice
+    # What must call a tool each time would never end.
+    required = choice is not None and choice.mode == "required"
+    return evolve(
+        asked,
+        messages=messages,
+        tool_choice=None if required else choice,
+        # There is nothing of the assistant's to go on with any more.
+        prefill=False,
+    )
+
+
+def _too_many(result: RunResult, request: ChatRequest) -> ToolLoopError:
+    return ToolLoopError(
+        f"The model wants more tools called after {result.rounds} rounds. Raise "
+        "max_rounds, or go on from error.result.conversation.",
+        operation="chat",
+        model=request.model or None,
+        result=result,
+    )
 
 
 def _whole(so_far: Accumulator) -> ChatResponse:
@@ -184,18 +187,21 @@ def _whole(so_far: Accumulator) -> ChatResponse:
 
 @define
 class _Round:
-    """The calls of one answer, and what becomes of them."""
+    """An answer, the calls in it, and what becomes of them."""
 
     number: int
-    calls: tuple[ToolCallPart, ...]
+    response: ChatResponse
     tools: dict[str, FunctionTool[..., Any]]
     settings: Settings
+    #: What was asked.
     messages: tuple[Message, ...]
     #: Why the run ends here, if it does.
     stop: StopReason | None = None
+    calls: tuple[ToolCallPart, ...] = field(init=False)
     _found: list[ToolResultPart | None] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.calls = self.response.message.tool_calls
         self._found = [None] * len(self.calls)
 
     @property
@@ -203,14 +209,16 @@ class _Round:
         """One for each call, in their order."""
         return tuple(result for result in self._found if result is not None)
 
-    async def play(
-        self, response: ChatResponse, *, last: bool
-    ) -> AsyncGenerator[RunEvent, None]:
+    async def play(self) -> AsyncGenerator[RunEvent, None]:
         """See to it that every call has a result."""
-        if response.finish_reason in _BROKEN:
+        finish = self.response.finish_reason
+        why = ""
+        if not self.calls:
+            self.stop = "paused" if finish is FinishReason.PAUSED else "done"
+        elif finish in _BROKEN:
             self.stop = "interrupted"
-            why = f"The call was not made: the answer ended with {response.finish_reason}."
-        elif last:
+            why = f"The call was not made: the answer ended with {finish}."
+        elif self.number >= self.settings.max_rounds:
             self.stop = "max_rounds"
             why = "The call was not made: there were as many rounds as there may be."
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping
-from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -70,9 +69,8 @@ class RunStream:
         self.request = request
         self._record = Progress()
         tools = settings.tools_of(request)
-        inner = events(ask, request, tools, settings, self._record)
-        # Without a reference to us: a cycle would put off its closing.
-        self._events = _recorded(inner, self._record)
+        # It must not refer to us: a cycle would put off its closing.
+        self._events = events(ask, request, tools, settings, self._record)
 
     def __aiter__(self) -> AsyncIterator[RunEvent]:
         if self._record.done:
@@ -131,23 +129,13 @@ class RunStream:
         return tuple(self._record.messages)
 
     async def aclose(self) -> None:
-        """Cancel what is under way, and wait until it is over. Harmless after the end."""
+        """
+        Cancel what is under way, and wait until it is over. Harmless after the end.
+
+        Only whoever reads may do so. To stop a run from elsewhere, cancel the task that reads.
+        """
         await self._events.aclose()
         self._record.done = True
-
-
-async def _recorded(
-    inner: AsyncGenerator[RunEvent, None], record: Progress
-) -> AsyncGenerator[RunEvent, None]:
-    try:
-        async with aclosing(inner):
-            async for event in inner:
-                yield event  # noqa: ASYNC119 -- closed by the chain
-    except Exception as error:
-        record.error = error
-        raise
-    finally:
-        record.done = True
 
 
 async def run(

@@ -12,9 +12,9 @@ JSON, JSON as a stream, and captive portals label web pages as whatever was aske
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from traceback import walk_tb
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 from attrs import field, frozen
 
@@ -41,6 +41,10 @@ _BLANK = b" \t\r\n"
 _PAGE = 16 * 2**10
 #: Nobody indents an answer by more.
 _LONGEST_BLANK = 4096
+
+
+#: See `ChatDecoder`.
+_Run: TypeAlias = Callable[[Sequence[Any], int, list[StreamChunk]], int]
 
 
 @frozen(kw_only=True)
@@ -70,6 +74,7 @@ class Pipeline:
         "_feed",
         "_framing",
         "_max_document",
+        "_run",
         "error",
         "over",
         "progressed",
@@ -78,6 +83,7 @@ class Pipeline:
     def __init__(self, dialect: Dialect, *, max_document: int = MAX_DOCUMENT) -> None:
         self._framing = dialect.framing()
         self._decoder = dialect.decoder()
+        self._run: _Run | None = getattr(self._decoder, "run", None)
         self._max_document = max_document
         self._feed = self._sniff
         self._body = bytearray()
@@ -154,14 +160,17 @@ class Pipeline:
             raise self._too_large()
 
     def _decode(self, data: bytes, chunks: list[StreamChunk]) -> None:
-        decoder = self._decoder
-        decode = decoder.decode
+        decoder, run = self._decoder, self._run
         events = self._framing.decode(data)
         if type(events) is not list:
             events = list(events)
-        for event in events:
+        at, end = 0, len(events)
+        while at < end:
+            if run is not None and (at := at + run(events, at, chunks)) == end:
+                break
             # `+=` keeps what came before an exception, so an event may speak and then fail.
-            chunks += decode(event)
+            chunks += decoder.decode(events[at])
+            at += 1
             if decoder.finished:
                 # Whatever follows the last event is not part of the answer.
                 chunks += decoder.flush()

@@ -98,6 +98,11 @@ class ChatDecoder(Decoder[In_contra, StreamChunk], Protocol[In_contra]):
     `decode` raises a `ProviderError` for an event that is an error, and `ProtocolError` for
     one that is no JSON or has an impossible shape. `flush` yields the `ResponseEnd`, or
     raises `StreamInterruptedError` if the dialect's end marker has not been seen.
+
+    It may have one more method, ``run(events, at, chunks) -> int``, for what comes once per
+    token: append to *chunks* what the events from *at* on bring, as long as they are just
+    more of the same, and return how many that were; 0 is always right. The next one goes to
+    `decode`, which knows everything.
     """
 
     @property

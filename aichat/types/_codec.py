@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 
 import orjson
 
-__all__ = ["MAX_DEPTH", "JSONError", "dumps", "loads", "loads_exact"]
+__all__ = ["MAX_DEPTH", "JSONError", "dumps", "loads", "loads_as_known", "loads_exact"]
 
 #: orjson reads 1,024 levels, and writes 254.
 MAX_DEPTH: Final = 250
@@ -49,6 +49,10 @@ def loads(data: bytes | str) -> Any:
     if len(data) > 2 * MAX_DEPTH:
         _check_depth(data, value)
     return value
+
+
+#: For those who know how deep it is, as they compare it with what they know.
+loads_as_known: Final = orjson.loads
 
 
 def loads_exact(data: bytes | str) -> Any:

@@ -25,13 +25,16 @@ export function update(element, text) {
 // -- text to blocks ------------------------------------------------------------------
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([^\s`]*)/;
-const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
+const HEADING = /^ {0,3}(#{1,6})\s+(.*)$/;
 const RULE = /^ {0,3}([-*_])(\s*\1){2,}\s*$/;
 const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^( *)([-*+]|\d{1,9}[.)])( +|$)/;
 const DIVIDER = /^ {0,3}\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
 
-export function parse(text) {
+/** Deeper than this nobody nests on purpose. */
+const DEEP = 12;
+
+export function parse(text, depth = 0) {
   const lines = text.replace(/\r\n?/g, "\n").split("\n");
   const blocks = [];
   let at = 0;
@@ -48,16 +51,16 @@ export function parse(text) {
       blocks.push({ kind: "code", language, text: code.join("\n") });
       at += code.length + 2;
     } else if ((found = HEADING.exec(line))) {
-      blocks.push({ kind: `h${found[1].length}`, text: found[2] });
+      blocks.push({ kind: `h${found[1].length}`, text: found[2].trimEnd().replace(/ #+$/, "") });
       at++;
     } else if (RULE.test(line)) {
       blocks.push({ kind: "hr" });
       at++;
-    } else if (QUOTE.test(line)) {
+    } else if (depth < DEEP && QUOTE.test(line)) {
       const quoted = takeWhile((next) => QUOTE.test(next), at);
-      blocks.push({ kind: "blockquote", blocks: parse(quoted.map((q) => q.replace(QUOTE, "")).join("\n")) });
+      blocks.push({ kind: "blockquote", blocks: parse(quoted.map((q) => q.replace(QUOTE, "")).join("\n"), depth + 1) });
       at += quoted.length;
-    } else if (ITEM.test(line)) {
+    } else if (depth < DEEP && ITEM.test(line)) {
       at = list(at);
     } else if (line.includes("|") && DIVIDER.test(lines[at + 1] ?? "")) {
       const rows = takeWhile((next) => next.includes("|"), at);
@@ -102,7 +105,7 @@ export function parse(text) {
       }
     }
     const start = ordered ? parseInt(first, 10) : undefined;
-    blocks.push({ kind: ordered ? "ol" : "ul", start, items: items.map((each) => parse(each.join("\n"))) });
+    blocks.push({ kind: ordered ? "ol" : "ul", start, items: items.map((each) => parse(each.join("\n"), depth + 1)) });
     return to;
   }
 }
@@ -147,6 +150,8 @@ function draw(block) {
 function code({ language, text }) {
   const copy = make("button", "Copy");
   copy.type = "button";
+  // There is none where the page comes from another machine without TLS.
+  copy.hidden = !navigator.clipboard;
   copy.onclick = async () => {
     await navigator.clipboard.writeText(text);
     copy.textContent = "Copied";
@@ -160,7 +165,7 @@ function code({ language, text }) {
 const INLINE = new RegExp(
   [
     /\\(?<escaped>[!-/:-@[-`{-~])/,
-    /(?<ticks>`+)(?<code>[^]*?[^`])\k<ticks>(?!`)/,
+    /(?<!`)(?<ticks>`{1,3})(?!`)(?<code>[^]*?[^`])\k<ticks>(?!`)/,
     /!?\[(?<label>(?:[^[\]]|\[[^\]]*\])*)\]\((?<href>[^\s()]*(?:\([^\s()]*\)[^\s()]*)*)(?:\s+"[^"]*")?\)/,
     /(?<bare>https?:\/\/[^\s<>()]*[^\s<>().,:;!?'"*_~`])/,
     /\*\*(?<strong>\S(?:[^]*?\S)?)\*\*(?!\*)/,

@@ -34,6 +34,7 @@ from aichat.types import (
     ReasoningPart,
     ResponseEnd,
     ResponseStart,
+    StreamChunk,
     TextDelta,
     TextPart,
     ToolCallDelta,
@@ -843,8 +844,10 @@ def test_text_and_nothing_else() -> None:
     usage = {"promptTokenCount": 1, "candidatesTokenCount": 2}
     assert [*decoder.decode(event(chunk({"text": "a"})))][1:] == [TextDelta("a", 0)]
     more = event(chunk({"text": "b"}, usageMetadata=usage))
-    assert [*decoder.decode(more)] == [TextDelta("b", 0)]
     call = event(chunk({"functionCall": {"name": "f"}}))
+    chunks: list[StreamChunk] = []
+    assert decoder.run([more, more, call], 1, chunks) == 1
+    assert chunks == [TextDelta("b", 0)]
     [delta] = decoder.decode(call)
     assert isinstance(delta, ToolCallDelta)
     assert not decoder.complete

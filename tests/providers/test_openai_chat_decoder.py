@@ -695,19 +695,30 @@ def test_the_ordinary_event_costs_one_chunk() -> None:
     """
     What is like the one before but for its text takes the fast path, and is still right.
     """
-    # A tuple comes from the fast path, a list from the thorough one.
     target = decoder()
+
+    def quickly(*events: ServerSentEvent) -> list[StreamChunk]:
+        chunks: list[StreamChunk] = []
+        assert target.run((ServerSentEvent(b"x"), *events), 1, chunks) == len(chunks)
+        return chunks
+
+    assert quickly(delta(reasoning="a")) == []
     list(target.decode(delta(reasoning="a")))
-    assert target.decode(delta(reasoning="b")) == (ReasoningDelta("b", 0),)
-    assert target.decode(delta(reasoning="c", content=None)) == [ReasoningDelta("c", 0)]
-    assert target.decode(delta(reasoning="d", content=None)) == (
-        ReasoningDelta("d", 0),
-    )
+    assert quickly(delta(reasoning="b"), delta(reasoning="c")) == [
+        ReasoningDelta("b", 0),
+        ReasoningDelta("c", 0),
+    ]
+    otherwise = delta(reasoning="d", content=None)
+    assert quickly(otherwise) == []
+    assert target.decode(otherwise) == [ReasoningDelta("d", 0)]
+    assert quickly(otherwise) == [ReasoningDelta("d", 0)]
     assert target.decode(delta(content="e")) == [TextDelta("e", 1)]
-    assert target.decode(delta(content="f")) == (TextDelta("f", 1),)
-    assert target.decode(delta(content="g", role="assistant")) == [TextDelta("g", 1)]
-    assert target.decode(delta(content="h", role="assistant")) == (TextDelta("h", 1),)
-    assert target.decode(delta(reasoning="i")) == [ReasoningDelta("i", 2)]
+    assert quickly(delta(content="f"), otherwise, delta(content="g")) == [
+        TextDelta("f", 1)
+    ]
+    for odd in (chunk("[DONE]"), ServerSentEvent(b"[]"), delta(content=[])):
+        assert quickly(odd) == []
+    assert target.decode(delta(reasoning="h")) == [ReasoningDelta("h", 2)]
 
 
 def test_what_changes_and_means_nothing_is_learned() -> None:
@@ -722,9 +733,11 @@ def test_what_changes_and_means_nothing_is_learned() -> None:
     target = decoder()
     texts = [list(target.decode(padded("a", number))) for number in (1, 2)]
     assert texts[0][-1] == texts[1][-1] == TextDelta("a", 0)
-    for number in (3, 4, 5):
-        assert target.decode(padded("b", number)) == (TextDelta("b", 0),)
+    chunks: list[StreamChunk] = []
     changed = chunk({"model": "other", "choices": [{"delta": {"content": "c"}}]})
+    events = [padded("b", 3), padded("b", 4), changed]
+    assert target.run(events, 0, chunks) == 2
+    assert chunks == [TextDelta("b", 0)] * 2
     assert target.decode(changed) == [TextDelta("c", 0)]
 
 

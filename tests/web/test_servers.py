@@ -156,8 +156,8 @@ async def test_an_answer_that_fails_at_once(serve: Serve) -> None:
 @pytest.mark.parametrize("serve", SERVERS)
 async def test_an_answer_that_fails_later(serve: Serve) -> None:
     """An event."""
-    script = [[TextDelta("Hi"), RateLimitError("secret")]]
-    client = Client({"fake": FakeProvider(script)}, model="fake:any")
+    script: list[Any] = [TextDelta("Hi"), RateLimitError("secret")]
+    client = Client({"fake": FakeProvider([script])}, model="fake:any")
 
     async def paced() -> AsyncIterator[Any]:
         async for chunk in client.stream("Hi"):

@@ -5,44 +5,44 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import final
 
-__all__ = ["Stop"]
+__all__ = ["Brake"]
 
 
 @final
-class Stop:
+class Brake:
     """
     Asks runs to finish what is under way and to take on nothing more.
 
     What a signal handler sets; in the thread of the loop::
 
-        stop = bulk.Stop()
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
-        await bulk.run_file(client, "in.jsonl", "out.jsonl", stop=stop)
+        brake = bulk.Brake()
+        loop.add_signal_handler(signal.SIGTERM, brake.pull)
+        await bulk.run_file(client, "in.jsonl", "out.jsonl", brake=brake)
     """
 
-    __slots__ = ("_is_set", "_then")
+    __slots__ = ("_pulled", "_then")
 
     def __init__(self) -> None:
-        self._is_set = False
+        self._pulled = False
         self._then: list[Callable[[], object]] = []
 
     def __repr__(self) -> str:
-        return f"<Stop{' (set)' if self._is_set else ''}>"
+        return f"<Brake{' (pulled)' if self._pulled else ''}>"
 
     @property
-    def is_set(self) -> bool:
+    def pulled(self) -> bool:
         """Whether somebody has asked."""
-        return self._is_set
+        return self._pulled
 
-    def set(self) -> None:
+    def pull(self) -> None:
         """Ask. Harmless when done twice."""
-        self._is_set = True
+        self._pulled = True
         while self._then:
             self._then.pop()()
 
     def then(self, action: Callable[[], object]) -> None:
-        """Do *action* when it is set, or now if it is."""
-        if self._is_set:
+        """Do *action* when it is pulled, or now if it has been."""
+        if self._pulled:
             action()
         else:
             self._then.append(action)

@@ -1,0 +1,129 @@
+"""Reads the requests of a file for one client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import Any, Final, final
+
+import anyio.lowlevel
+from attrs import evolve, frozen
+
+from .._client import Client
+from ..errors import ConfigError, InvalidRequestError
+from ..types import RequestOptions
+from ._index import IdIndex
+from ._lines import BadLine, Line, name_of, raw_lines, read_line
+
+__all__ = ["Reader", "Survey"]
+
+#: Lines that are looked at before the event loop gets its turn.
+_AT_ONCE: Final = 256
+#: Mistakes that an error lists.
+_MOST: Final = 20
+
+
+@final
+@frozen(kw_only=True)
+class Survey:
+    """What there is to do."""
+
+    #: Those that hold something.
+    lines: int
+    #: Of them: those whose result the output has.
+    done: int
+
+
+@final
+class Reader:
+    """The lines of *path* as requests of *client*, with *options* over all of them."""
+
+    def __init__(
+        self, client: Client, path: Path, options: RequestOptions | Mapping[str, Any]
+    ) -> None:
+        # Whoever misspells an option hears of it now.
+        client.stream("?", **{"model": "any:any", **options})
+        self._client = client
+        self._options = dict(options)
+        self.path = path
+
+    async def survey(self, index: IdIndex, *, strict: bool) -> Survey:
+        """
+        Read all of it once, and note in *index* what is to be done.
+
+        Raises `InvalidRequestError` for an id that occurs twice, and when *strict* for every
+        line that is no good request.
+        """
+        lines = done = 0
+        twice: list[str] = []
+        bad: list[str] = []
+        async for number, raw in self._raw():
+            lines += 1
+            name = name_of(raw)
+            if name is not None:
+                before = index.add(name[0], number, name[1].value)
+                done += before == -1
+                if before > 0:
+                    twice.append(
+                        f"line {number} has the id {name[0]!r} of line {before}"
+                    )
+            if strict and isinstance(found := self.read(number, raw), BadLine):
+                bad.append(found.error.message)
+            if len(twice) + len(bad) > _MOST:
+                break
+        if twice:
+            _refuse("An id may occur once", twice)
+        if bad:
+            _refuse("Not all lines are requests", bad)
+        return Survey(lines=lines, done=done)
+
+    async def todo(self, index: IdIndex) -> AsyncGenerator[Line | BadLine, None]:
+        """Yield what is still to be done."""
+        async for number, raw in self._raw():
+            name = name_of(raw)
+            if name is not None and (line := index.line_of(name[0])) != number:
+                if line is not None:
+                    raise ConfigError(f"{self.path} has changed since the run began.")
+                continue
+            yield self.read(number, raw)
+
+    def read(self, number: int, raw: bytes) -> Line | BadLine:
+        """Read one line."""
+        line = read_line(number, raw, self._address)
+        if isinstance(line, BadLine):
+            return line
+        try:
+            request = self._client._request(line.request, dict(self._options))
+        except InvalidRequestError as error:
+            error = InvalidRequestError(
+                f"Line {number}: {error.message}", operation="bulk"
+            )
+            return BadLine(number, raw, error)
+        return line if request is line.request else evolve(line, request=request)
+
+    async def _raw(self) -> AsyncGenerator[tuple[int, bytes], None]:
+        for seen, (number, raw) in enumerate(raw_lines(self.path)):
+            if seen % _AT_ONCE == _AT_ONCE - 1:
+                await anyio.lowlevel.checkpoint()
+            yield number, raw
+
+    def _address(self, model: str) -> str:
+        """
+        Complete the name of a model.
+
+        OpenAI's names of tuned models have colons in them: what stands before one counts
+        only if it is a provider.
+        """
+        client = self._client
+        if not model:
+            return ""
+        prefix, colon, _ = model.partition(":")
+        if colon and prefix in client._providers:
+            return model
+        return f"{client._default_provider}:{model}"
+
+
+def _refuse(what: str, mistakes: list[str]) -> None:
+    shown = "; ".join(mistake.rstrip(".") for mistake in mistakes[:_MOST])
+    more = "; and more" if len(mistakes) > _MOST else ""
+    raise InvalidRequestError(f"{what}: {shown}{more}.", operation="bulk")
