@@ -52,6 +52,7 @@ from .errors import (
     StreamError,
     StreamInterruptedError,
     TLSError,
+    ToolLoopError,
 )
 from .middleware import (
     Handler,
@@ -110,7 +111,18 @@ if TYPE_CHECKING:
     from ._builder import RequestBuilder
     from ._config import ClientConfig
     from ._connect import connect
+    from ._feed import (
+        Flow,
+    )
+    from ._many import (
+        MapResult,
+        Progress,
+        merge,
+    )
     from ._registry import Registry
+    from .conversations import (
+        Conversation,
+    )
     from .providers import (
         BatchSubmitter,
         Capability,
@@ -123,6 +135,30 @@ if TYPE_CHECKING:
         Provider,
         ProviderSpec,
         TokenCounter,
+    )
+    from .schemas import (
+        ConversionError,
+    )
+    from .structured import (
+        ObjectStream,
+        StructuredOutputError,
+        TypedResponse,
+    )
+    from .tools import (
+        Allow,
+        Deny,
+        FunctionTool,
+        PendingCall,
+        RoundEnded,
+        RunEvent,
+        RunOptions,
+        RunResult,
+        RunStream,
+        ToolContext,
+        ToolError,
+        ToolFinished,
+        ToolStarted,
+        tool,
     )
     from .transport import (
         Observation,
@@ -152,6 +188,12 @@ else:
         __name__,
         {
             "_builder": "RequestBuilder",
+            "_feed": "Flow",
+            "_many": "MapResult Progress merge",
+            "conversations": "Conversation",
+            "schemas": "ConversionError",
+            "structured": "ObjectStream StructuredOutputError TypedResponse",
+            "tools": "Allow Deny FunctionTool PendingCall RoundEnded RunEvent RunOptions RunResult RunStream ToolContext ToolError ToolFinished ToolStarted tool",
             "_config": "ClientConfig",
             "_connect": "connect",
             "_registry": "Registry",
@@ -164,6 +206,7 @@ else:
 __all__ = [
     "AIChatError",
     "Accumulator",
+    "Allow",
     "AudioPart",
     "AuthenticationError",
     "BadRequestError",
@@ -188,8 +231,11 @@ __all__ = [
     "ConflictError",
     "ContentFilteredError",
     "ContextLengthError",
+    "Conversation",
+    "ConversionError",
     "DeadlineError",
     "Deadlines",
+    "Deny",
     "DocumentPart",
     "Effort",
     "Embedder",
@@ -197,12 +243,15 @@ __all__ = [
     "EmbeddingResponse",
     "ErrorCode",
     "FinishReason",
+    "Flow",
+    "FunctionTool",
     "HTTPProvider",
     "Handler",
     "Health",
     "HealthChecker",
     "ImagePart",
     "InvalidRequestError",
+    "MapResult",
     "Message",
     "Middleware",
     "Modality",
@@ -210,12 +259,15 @@ __all__ = [
     "ModelLister",
     "ModelNotFoundError",
     "ModelProfile",
+    "ObjectStream",
     "Observation",
     "OpaquePart",
     "Part",
     "PartAdded",
     "PartEnd",
+    "PendingCall",
     "PermissionDeniedError",
+    "Progress",
     "ProtocolError",
     "Provider",
     "ProviderError",
@@ -239,6 +291,11 @@ __all__ = [
     "ResponseTooLargeError",
     "RetryPolicy",
     "Role",
+    "RoundEnded",
+    "RunEvent",
+    "RunOptions",
+    "RunResult",
+    "RunStream",
     "Secret",
     "ServerError",
     "SpendLimitError",
@@ -246,6 +303,7 @@ __all__ = [
     "StreamClosedError",
     "StreamError",
     "StreamInterruptedError",
+    "StructuredOutputError",
     "TLSError",
     "TextDelta",
     "TextPart",
@@ -255,7 +313,13 @@ __all__ = [
     "ToolCallDelta",
     "ToolCallPart",
     "ToolChoice",
+    "ToolContext",
+    "ToolError",
+    "ToolFinished",
+    "ToolLoopError",
     "ToolResultPart",
+    "ToolStarted",
+    "TypedResponse",
     "Usage",
     "UsageUpdate",
     "__version__",
@@ -266,10 +330,12 @@ __all__ = [
     "fold",
     "from_json",
     "json_schema",
+    "merge",
     "observation",
     "observe",
     "system",
     "to_json",
+    "tool",
     "tool_result",
     "unfold",
     "user",

@@ -6,7 +6,7 @@ import difflib
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from operator import attrgetter
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, final, overload
@@ -14,44 +14,33 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, final, ov
 import anyio
 from attrs import evolve, fields, frozen
 
-from ._abilities import embedder_for, lister_for
-from ._batches import Batches
-from ._builder import RequestBuilder
-from ._config import ClientConfig
-from ._connect import Directory, profile_of
-from ._feed import Flow
-from ._many import MapResult, OnError, Progress, Prompts, map_prompts
-from ._registry import Registry
 from ._stream import ChatStream, UnderWay
 from .errors import AIChatError, ClosedError, ConfigError, InvalidRequestError
 from .middleware import Middleware, compose
 from .middleware._telemetry import telemetry_among
-from .providers import (
-    Closable,
-    HealthChecker,
-    ModelProfile,
-    Provider,
-    counter_of,
-    estimated_count,
-)
-from .transport import Send
-from .types import (
-    ChatRequest,
-    ChatResponse,
-    Deadlines,
-    EmbeddingOptions,
-    EmbeddingRequest,
-    EmbeddingResponse,
-    ModelInfo,
-    Prompt,
-    RequestOptions,
-    StreamChunk,
-    TokenCount,
-)
+from .types import ChatRequest, ChatResponse, Deadlines, Prompt, StreamChunk
 
+# What makes clients from configurations, and what not every application does, is imported in
+# the methods that need it: it is more than half of what `import aichat` would take.
 if TYPE_CHECKING:
+    from ._batches import Batches
+    from ._builder import RequestBuilder
+    from ._config import ClientConfig
+    from ._feed import Flow
+    from ._many import MapResult, OnError, Progress, Prompts
+    from ._registry import Registry
+    from .providers import ModelProfile, Provider
     from .structured import Expected, ObjectStream, SchemaVia, TypedResponse
     from .tools import RunOptions, RunResult, RunStream
+    from .transport import Send
+    from .types import (
+        EmbeddingOptions,
+        EmbeddingRequest,
+        EmbeddingResponse,
+        ModelInfo,
+        RequestOptions,
+        TokenCount,
+    )
 
 __all__ = ["Client", "Health"]
 
@@ -136,6 +125,8 @@ class Client:
         other providers work as well if their own key variables are set. *profiles* and
         *send* are as in `from_config`. Raises `ConfigError`.
         """
+        from ._config import ClientConfig
+
         config = ClientConfig.from_env(environ, **settings)
         return cls.from_config(
             config,
@@ -165,6 +156,9 @@ class Client:
         pool, which is then never opened: a recording, or an HTTP client of your own, with
         connections that you look after. Raises `ConfigError`.
         """
+        from ._connect import Directory
+        from ._registry import Registry
+
         directory = Directory(
             config, registry or Registry(), environ, profiles, send=send
         )
@@ -316,9 +310,7 @@ class Client:
         stream = ChatStream(self._handler, request, self._under_way)
         return ObjectStream(stream, expected)
 
-    def run_stream(
-        self, prompt: Prompt, /, **options: Unpack[RunOptions]
-    ) -> RunStream:
+    def run_stream(self, prompt: Prompt, /, **options: Unpack[RunOptions]) -> RunStream:
         """
         Ask, call the *tools* that the model wants called, give it the results, and so on.
 
@@ -347,6 +339,8 @@ class Client:
 
     def request(self) -> RequestBuilder:
         """Begin a request that is said step by step."""
+        from ._builder import RequestBuilder
+
         return RequestBuilder(self.stream)
 
     def map(
@@ -372,7 +366,9 @@ class Client:
                 async for result in results:
                     print(result.index, result.response.text)
         """
-        _check_names(options, _NAMES)
+        _check_names(options, _names_of(ChatRequest, "messages"))
+        from ._many import map_prompts
+
         return map_prompts(
             partial(self.complete, **options),
             requests,
@@ -446,6 +442,8 @@ class Client:
         request = self._embedding_request(inputs, dict(options))
         name = request.provider_name or ""
         provider = self._open_provider(name, "embed")
+        from ._abilities import embedder_for
+
         embedder = embedder_for(name, provider, self._providers)
         return await self._telemetry.embedding(request, embedder.embed)
 
@@ -461,6 +459,8 @@ class Client:
         """
         request = self._request(prompt, dict(options))
         provider = self._open_provider(request.provider_name or "", "count_tokens")
+        from .providers import counter_of, estimated_count
+
         counter = counter_of(provider)
         if counter is None:
             return await estimated_count(request)
@@ -474,6 +474,8 @@ class Client:
         """
         name = self._default_provider if provider is None else provider
         found = self._open_provider(name, "list_models")
+        from ._abilities import lister_for
+
         return list(await lister_for(name, found, self._providers).list_models())
 
     def capabilities(self, model: str | None = None) -> ModelProfile:
@@ -486,6 +488,8 @@ class Client:
         if not model:
             raise InvalidRequestError("No model is named: pass 'provider:name'.")
         name, _, model = self._address(model).partition(":")
+        from ._connect import Directory, profile_of
+
         if isinstance(self._providers, Directory) and name in self._providers:
             return self._providers.profile_of(name, model)
         return profile_of(self._provider(name), model)
@@ -493,6 +497,8 @@ class Client:
     @property
     def batches(self) -> Batches:
         """Jobs of many requests, for half the price and within a day."""
+        from ._batches import Batches
+
         return Batches(
             find=self._batch_provider,
             build=self._request,
@@ -523,11 +529,13 @@ class Client:
 
         Harmless when done twice.
         """
+        from .providers import Closable
+
         self._closed = True
         for provider in tuple(self._providers.values()):
             if isinstance(provider, Closable):
                 await provider.aclose()
-        if isinstance(self._providers, Directory):
+        if isinstance(self._providers, Closable):
             await self._providers.aclose()
         # Their providers have told those that wait for an answer. Others wait in a middleware.
         for stream in tuple(self._under_way):
@@ -591,7 +599,7 @@ class Client:
         return model if ":" in model else f"{self._default_provider}:{model}"
 
     def _request(self, prompt: Prompt, options: dict[str, Any]) -> ChatRequest:
-        _check_names(options, _NAMES)
+        _check_names(options, _names_of(ChatRequest, "messages"))
         _expand_timeout(options)
         known = prompt.model if isinstance(prompt, ChatRequest) else ""
         model = options.get("model") or known or self._model
@@ -634,7 +642,9 @@ class Client:
     def _embedding_request(
         self, inputs: str | Iterable[str] | EmbeddingRequest, options: dict[str, Any]
     ) -> EmbeddingRequest:
-        _check_names(options, _EMBEDDING_NAMES)
+        from .types import EmbeddingRequest
+
+        _check_names(options, _names_of(EmbeddingRequest, "inputs"))
         _expand_timeout(options)
         if isinstance(inputs, EmbeddingRequest):
             request = evolve(inputs, **options)
@@ -650,7 +660,8 @@ class Client:
 
 def _registered(providers: Mapping[str, Provider]) -> Iterable[str]:
     """Those that could be made as well, if somebody asked for them."""
-    return providers.registry if isinstance(providers, Directory) else ()
+    registry: Iterable[str] = getattr(providers, "registry", ())
+    return registry
 
 
 def _over(deadlines: Deadlines | float | None, timeout: Deadlines) -> Deadlines:
@@ -665,12 +676,10 @@ def _expand_timeout(options: dict[str, Any]) -> None:
         options["deadlines"] = _over(options.get("deadlines"), timeout)
 
 
-_NAMES: frozenset[str] = frozenset(
-    {f.name for f in fields(ChatRequest)} - {"messages"} | {"timeout"}
-)
-_EMBEDDING_NAMES: frozenset[str] = frozenset(
-    {f.name for f in fields(EmbeddingRequest)} - {"inputs"} | {"timeout"}
-)
+@lru_cache
+def _names_of(kind: type[Any], positional: str) -> frozenset[str]:
+    """What may be said by keyword to make a *kind*."""
+    return frozenset({f.name for f in fields(kind)} - {positional} | {"timeout"})
 
 
 def _check_names(options: Mapping[str, Any], names: frozenset[str]) -> None:
@@ -686,6 +695,8 @@ def _check_names(options: Mapping[str, Any], names: frozenset[str]) -> None:
 
 async def _health(provider: Provider) -> Health:
     began = time.perf_counter()
+    from .providers import HealthChecker
+
     if not isinstance(provider, HealthChecker):
         return Health(ok=None, latency=0.0)
     try:

@@ -135,10 +135,11 @@ def installed(tmp_path: Path) -> str:
     for group, points in project["entry-points"].items():
         lines += [f"[{group}]", *(f"{name} = {at}" for name, at in points.items())]
     (facts / "entry_points.txt").write_text("\n".join(lines))
-    return os.pathsep.join([str(tmp_path), str(folder)])
+    path = [str(tmp_path), str(folder), os.environ.get("PYTHONPATH")]
+    return os.pathsep.join(filter(None, path))
 
 
-def test_an_installed_provider_is_listed(installed: str) -> None:
+def test_an_installed_provider_is_listed(installed: str) -> None:  # G3
     """Nobody has to register it: it is there by its name."""
     done = run("-m", "aichat", "providers", PYTHONPATH=installed)
     assert done.returncode == 0, done.stderr
@@ -252,7 +253,7 @@ async def test_no_key_no_answer(service: Any, shown: str) -> None:
         assert (await ask("Bearer right"))[0] == 200
 
 
-async def test_each_key_has_its_own_limit(service: Any) -> None:
+async def test_each_key_has_its_own_limit(service: Any) -> None:  # L1
     """One who has had enough is told so at once, and the other does not notice."""
     provider = FakeProvider(["Hi!"], repeat=True)
     async with serving(service, provider, alice="a", bob="b") as ask:

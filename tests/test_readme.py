@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import aichat
+import aichat.web
 from aichat.testing import Simulator
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -68,4 +69,5 @@ def test_fragments_compile(code: str) -> None:
     lines = "".join(f"    {line}\n" for line in code.splitlines())
     tree = ast.parse(f"async def main():\n{lines}")
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-    assert {name for name in names if name[0].isupper()} <= set(aichat.__all__)
+    ours = {*aichat.__all__, *aichat.web.__all__, "EventResponse"}
+    assert {name for name in names if name[0].isupper()} <= ours

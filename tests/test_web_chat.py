@@ -22,7 +22,7 @@ import pytest
 from aiohttp import ClientSession
 from attrs import frozen
 
-from aichat import Client
+from aichat import Client, ProviderUnavailableError
 from aichat.testing import FakeProvider, Simulator
 
 FOLDER: Final = Path(__file__).parent.parent / "examples" / "web_chat"
@@ -217,7 +217,7 @@ async def test_a_conversation(tmp_path: Path) -> None:
 
 @needs_browser
 @pytest.mark.parametrize("how", ["button", "key"])
-async def test_stopped_half_way(tmp_path: Path, how: str) -> None:
+async def test_stopped_half_way(tmp_path: Path, how: str) -> None:  # C1
     """
     Stopping hangs up on the provider; what has been said stays, and can be talked about.
     """
@@ -251,7 +251,7 @@ async def test_stopped_half_way(tmp_path: Path, how: str) -> None:
 
 
 @needs_browser
-async def test_the_reader_leaves(tmp_path: Path) -> None:
+async def test_the_reader_leaves(tmp_path: Path) -> None:  # C1
     """A new chat in the middle of an answer, or another page: nobody pays for the rest."""
     async with (
         Simulator(pace=0.01) as simulator,
@@ -312,6 +312,24 @@ async def test_an_error(tmp_path: Path) -> None:
         assert "Hello!" in await browser.text(".assistant .text")
         assert len(simulator.requests[-1].body["messages"]) == 1
         assert await browser.console() == []
+
+
+@needs_browser
+async def test_an_error_before_the_first_word(tmp_path: Path) -> None:
+    """It comes with a status, and says what the provider said."""
+    down = ProviderUnavailableError("The model is overloaded.")
+    client = Client({"fake": FakeProvider([down])}, model="fake:any")
+    async with (
+        client,
+        server.serving(server.make_app(client, ["fake:any"])) as url,
+        browsing(tmp_path) as browser,
+    ):
+        await browser.open(url)
+        await say(browser, "Hello!")
+        await browser.wait(ANSWERED, 1)
+        assert "The model is overloaded." in await browser.text("[role=alert]")
+        # The browser itself makes a note of the status.
+        assert [line for line in await browser.console() if "503" not in line] == []
 
 
 HOSTILE: Final = """\
@@ -384,6 +402,36 @@ async def test_markdown(tmp_path: Path) -> None:
         assert await browser.console() == []
 
 
+@needs_browser
+async def test_no_text_is_too_much(tmp_path: Path) -> None:
+    """What is nested or repeated without end is drawn well before a script is stopped."""
+    async with (
+        Simulator() as simulator,
+        chatting(simulator) as url,
+        browsing(tmp_path) as browser,
+    ):
+        await browser.open(url)
+        for text in ENDLESS:
+            drawn = await browser.run(
+                """
+                const { update } = await import("/markdown.js");
+                const element = document.createElement("div");
+                update(element, arguments[0]);
+                return element.childNodes.length;
+                """,
+                text,
+            )
+            assert drawn >= 1, text[:10]
+        assert await browser.console() == []
+
+
+ENDLESS: Final = (
+    *(piece * 20_000 for piece in ("[", "**a ", "_a ", "~~a ", "> ", "- ", "|", "# ")),
+    "".join("`" * length + " " for length in range(1, 300)),
+    "# a" + " #" * 20_000 + " " * 20_000 + "x",
+    "\n".join("  " * depth + "- x" for depth in range(300)),
+    "Some **bold** text, and `code`. " * 10_000,
+)
 _LINK: Final = 'target="_blank" rel="noopener noreferrer nofollow"'
 _CODE: Final = (
     '<div class="code"><div><span>%s</span><button type="button">Copy</button></div>'

@@ -203,7 +203,6 @@ class _FileRun:
             synced = time.monotonic()
             try:
                 async for _ in results:
-                    self.tell()
                     if time.monotonic() - synced >= _SYNC:
                         await anyio.to_thread.run_sync(self.journal.sync)
                         synced = time.monotonic()
@@ -220,7 +219,6 @@ class _FileRun:
                     yield line  # noqa: ASYNC119 -- closed by the chain
                     continue
                 self.lose(line, line.error)
-                self.tell()
                 if self.brake.pulled:
                     return
 
@@ -237,10 +235,12 @@ class _FileRun:
             return
         self.journal.append(as_output(line.id, line.form, response, result.cost))
         self.tally.succeed(response.usage, result.cost)
+        self.tell()
 
     def lose(self, line: Line | BadLine, error: Exception) -> None:
         self.failures.add(line.raw, error_facts(error), line.number)
         self.tally.fail()
+        self.tell()
         if self.max_failures is not None and self.tally.failed > self.max_failures:
             self.too_many = True
             self.brake.pull()

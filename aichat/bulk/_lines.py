@@ -180,7 +180,8 @@ def _ours(value: dict[str, Any], address: Callable[[str], str]) -> ChatRequest:
     if isinstance(facts.get("response_format"), str):
         facts["response_format"] = {"type": facts["response_format"]}
     model = facts.get("model", "")
-    if isinstance(model, str):  # what is none, the converter refuses
+    # What is no text, the converter refuses.
+    if isinstance(model, str) and ":" not in model:
         facts["model"] = address(model)
     return _structure(facts)
 
@@ -210,7 +211,14 @@ def _structure(facts: dict[str, Any]) -> ChatRequest:
     try:
         return json_converter().structure(facts, ChatRequest)
     except (BaseValidationError, LookupError, TypeError, ValueError) as error:
-        _refuse(f"{'; '.join(transform_error(error))}.")
+        wrong = transform_error(error, format_exception=_explain)
+        _refuse(f"{'; '.join(wrong)}.")
+
+
+def _explain(error: BaseException, _: Any) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]!r} is missing or unknown"
+    return str(error)
 
 
 # -- OpenAI's --------------------------------------------------------------------------

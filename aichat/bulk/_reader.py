@@ -94,6 +94,9 @@ class Reader:
             return line
         try:
             request = self._client._request(line.request, dict(self._options))
+            name = request.provider_name or ""
+            if name not in self._client._providers:
+                self._client._provider(name)  # which says what there is
         except InvalidRequestError as error:
             error = InvalidRequestError(
                 f"Line {number}: {error.message}", operation="bulk"

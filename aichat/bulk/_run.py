@@ -244,12 +244,15 @@ class _Job(Generic[T]):
         default=None, init=False
     )
     gate: Gate = field(init=False)
+    #: For what is under way and what nobody has taken yet.
+    places: asyncio.Semaphore = field(init=False)
     #: Why there is no point in going on.
     hopeless: AIChatError | None = field(default=None, init=False)
     in_a_row: int = field(default=0, init=False)
 
     async def results(self) -> AsyncGenerator[BulkResult[T], None]:
         self.gate = Gate(self.concurrency, asyncio.get_running_loop().time)
+        self.places = asyncio.Semaphore(self.concurrency)
         if self.on_limit is not None:
             self.on_limit(self.gate)
         shut = self.gate.close
@@ -266,6 +269,7 @@ class _Job(Generic[T]):
                     result = await self.feed.take()
                 except Drained:
                     break
+                self.places.release()
                 yield result  # noqa: ASYNC119 -- owning the tasks is the point
         if self.hopeless is not None:
             raise self.hopeless
@@ -273,16 +277,27 @@ class _Job(Generic[T]):
     async def read(self) -> None:
         """Begin one call after the other, as soon as there is room."""
         while not self.gate.closed:
-            await self.feed.reserve()
+            await self.places.acquire()
             asked = await anext(self.source, None)
             # Last, so that what is in the gate is under way. One that is turned away there
             # is not done, and has not failed.
             if asked is None or not await self.gate.enter():
                 return
-            self.feed.spawn(self.one(asked))
+            self.feed.spawn(self.begun(asked))
 
-    async def one(self, asked: T) -> None:
-        """Ask until there is a result; within the gate."""
+    async def begun(self, asked: T) -> None:
+        result = await self.one(asked)
+        if result is None:
+            self.places.release()
+        else:
+            self.feed.add(result)
+
+    async def one(self, asked: T) -> BulkResult[T] | None:
+        """
+        Ask until there is a result; within the gate.
+
+        ``None`` for what is not done, and not failed either: the next run asks again.
+        """
         pauses = 0
         while True:
             began = self.gate.clock()
@@ -291,23 +306,21 @@ class _Job(Generic[T]):
             error = result.error
             if isinstance(error, SpendLimitError) and _is_used_up(error):
                 if not await self.more_to_spend(error):
-                    return
+                    return None
                 continue
             if self.is_put_back(error) and pauses < self.patience:
                 pauses += 1
                 assert isinstance(error, AIChatError)
                 self.gate.crowded(began, self.pause(error, pauses))
                 self.gate.leave()
-                if await self.gate.enter():
-                    continue
-                # Not done, and not failed either: the next run asks again.
-                return
+                if not await self.gate.enter():
+                    return None
+                continue
             if self.on_result is not None:
                 self.on_result(result)
             self.judge(error)
             self.gate.leave()
-            self.feed.add(result)
-            return
+            return result
 
     async def ask(self, asked: T, began: float, signs: _Signs) -> BulkResult[T]:
         request = asked.request

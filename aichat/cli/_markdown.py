@@ -137,8 +137,12 @@ def _trimmed(line: str) -> str:
 
 
 class _Heading(Heading):
-    # Nothing in a conversation stands in the middle.
-    LEVEL_ALIGN: ClassVar = dict.fromkeys(Heading.LEVEL_ALIGN, "left")
+    """A heading to the left: nothing in a conversation stands in the middle."""
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> RenderResult:
+        yield self.text
 
 
 class _Code(CodeBlock):

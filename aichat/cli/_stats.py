@@ -16,7 +16,7 @@ from ._bench_tally import Answer
 
 __all__ = ["Stopwatch"]
 
-#: Of a cent this much is still told.
+#: So many digits of an amount below a dollar say something.
 _DIGITS = 2
 
 

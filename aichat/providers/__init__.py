@@ -11,12 +11,8 @@ if TYPE_CHECKING:
         APIKey as APIKey,
         Auth as Auth,
         Capability as Capability,
-        Closable as Closable,
         Engine as Engine,
-        HealthChecker as HealthChecker,
         HTTPProvider as HTTPProvider,
-        ModelDescriber as ModelDescriber,
-        Provider as Provider,
         ProviderSpec as ProviderSpec,
         bearer as bearer,
         header as header,
@@ -39,15 +35,22 @@ if TYPE_CHECKING:
         lister_of as lister_of,
     )
     from ._profiles import Modality as Modality, ModelProfile as ModelProfile
+    from ._protocols import (
+        Closable as Closable,
+        HealthChecker as HealthChecker,
+        ModelDescriber as ModelDescriber,
+        Provider as Provider,
+    )
 else:
     __getattr__ = lazily(
         __name__,
         {
-            "_base": "APIKey Auth Capability Closable Engine HealthChecker HTTPProvider ModelDescriber Provider ProviderSpec bearer header",
+            "_base": "APIKey Auth Capability Engine HTTPProvider ProviderSpec bearer header",
             "_batching": "BatchesAPI BatchSubmitter",
             "_counting": "CountingAPI TokenCounter counter_of estimated_count",
             "_embedding": "Embedder EmbeddingsAPI embedder_of",
             "_listing": "ListingAPI ModelLister lister_of",
             "_profiles": "Modality ModelProfile",
+            "_protocols": "Closable HealthChecker ModelDescriber Provider",
         },
     )

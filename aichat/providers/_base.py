@@ -13,7 +13,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias
 
 from attrs import evolve, field, frozen
 
@@ -39,12 +39,8 @@ __all__ = [
     "APIKey",
     "Auth",
     "Capability",
-    "Closable",
     "Engine",
     "HTTPProvider",
-    "HealthChecker",
-    "ModelDescriber",
-    "Provider",
     "ProviderSpec",
     "bearer",
     "header",
@@ -55,53 +51,6 @@ __all__ = [
 APIKey: TypeAlias = str | Secret | Callable[[], Awaitable[str]]
 #: Puts a key into a request.
 Auth: TypeAlias = Callable[[HTTPRequest, str], HTTPRequest]
-
-
-@runtime_checkable
-class Provider(Protocol):
-    """Whoever answers. Anything with a name and a `stream` is one."""
-
-    @property
-    def name(self) -> str: ...
-
-    def stream(self, request: ChatRequest, /) -> AsyncGenerator[StreamChunk, None]:
-        """
-        Answer *request* in the grammar of `StreamChunk`.
-
-        The caller closes it. Raises `AIChatError` and nothing else.
-        """
-        ...
-
-
-@runtime_checkable
-class HealthChecker(Protocol):
-    """A provider that can tell cheaply whether it is there and the key is good."""
-
-    async def health(self) -> bool:
-        """
-        Return True if all is well, False if there is no way to tell.
-
-        Raises `AIChatError` for whatever is wrong.
-        """
-        ...
-
-
-@runtime_checkable
-class Closable(Protocol):
-    """A provider that holds something open."""
-
-    async def aclose(self) -> None:
-        """Give it back; harmless when done twice."""
-        ...
-
-
-@runtime_checkable
-class ModelDescriber(Protocol):
-    """A provider that knows what its models accept."""
-
-    def profile(self, model: str, /) -> ModelProfile:
-        """Tell what *model*, a name without a provider, accepts. Asks nobody."""
-        ...
 
 
 class Engine(Protocol):

@@ -449,7 +449,7 @@ def test_more_of_responses() -> None:
         ({"input": [{"role": "user", "content": [{"type": "x"}]}]}, "no part"),
         ({"input": [{"type": "function_call", "call_id": "c", "name": "f"}]}, ""),
         ({"input": [{"role": "user", "content": [{"type": "refusal", "refusal": "No."}]}]},
-         "message"),
+         "Message 0"),
         ({"stream": True}, "stream"),
         ({"text": {"format": {"type": "x"}}}, "text.format"),
     ],
@@ -536,7 +536,7 @@ def test_a_failure_can_be_read_again() -> None:
 
 def test_what_was_paid_for_is_in_the_failure() -> None:
     """An answer that broke keeps what had come of it."""
-    error = StreamInterruptedError("Cut.", partial=fold(reply("So far")[:-1]))
+    error = StreamInterruptedError("Cut.", partial=fold(reply("So far")))
     assert error_facts(error)["partial"]["message"]["role"] == "assistant"
     assert "partial" not in error_facts(StreamInterruptedError("Cut."))
     assert error_facts(ValueError("x")) == {"type": "ValueError", "message": "x"}
