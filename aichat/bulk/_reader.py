@@ -83,7 +83,10 @@ class Reader:
             name = name_of(raw)
             if name is not None and (line := index.line_of(name[0])) != number:
                 if line is not None:
-                    raise ConfigError(f"{self.path} has changed since the run began.")
+                    raise ConfigError(
+                        f"{self.path} has changed since the run began.",
+                        operation="bulk",
+                    )
                 continue
             yield self.read(number, raw)
 

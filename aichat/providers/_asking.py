@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from attrs import evolve
 
 from ..errors import AIChatError, DeadlineError, ProtocolError
-from ..transport import HTTPRequest
+from ..transport import Cost, HTTPRequest
+from ..transport._rates import ONE_REQUEST
 from ..types import Deadlines
 
 if TYPE_CHECKING:
@@ -45,19 +46,15 @@ class Asking:
         self._max_retries = max_retries
         self._began = asyncio.get_running_loop().time()
 
-    async def fetch(self, request: HTTPRequest, *, texts: Iterable[str] = ()) -> Any:
-        """
-        Send *request*, and return the JSON of the answer, which is no error.
-
-        *texts* are what is to be read for it, and counts for the limiter.
-        """
+    async def fetch(self, request: HTTPRequest, *, cost: Cost = ONE_REQUEST) -> Any:
+        """Send *request*, and return the JSON of the answer, which is no error."""
         provider = self._provider
         return await provider.transport.fetch(
             await provider._address(request),
             error_codes=provider.spec.error_codes,
             deadlines=self._left(),
             max_retries=self._max_retries,
-            cost=provider.transport.expect_texts(texts),
+            cost=cost,
             # Some answer 200 to everything (S5).
             answers_errors=True,
         )

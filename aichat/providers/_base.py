@@ -312,12 +312,14 @@ class HTTPProvider:
                 max_retries=request.max_retries,
                 cost=self.transport.expect(request),
             )
+            warnings = wire.warnings
+            del wire  # and with it the key, and the prompt once more, while it lasts
             async with aclosing(reads):
                 introduced = False
                 async for chunks in reads:
                     if not introduced:
                         introduced = True
-                        chunks = self._introduce(chunks, wire.warnings)
+                        chunks = self._introduce(chunks, warnings)
                     for chunk in chunks:
                         yield chunk  # noqa: ASYNC119 -- closed by the chain
         except AIChatError as error:

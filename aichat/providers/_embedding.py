@@ -84,15 +84,18 @@ class HTTPEmbedder:
         )
         with asking.explained():
             # What cannot be encoded shall be known before anything is paid for.
+            expect = self._provider.transport.expect_texts
             wires = [
-                (inputs, self._api.encode(evolve(request, inputs=inputs)))
+                (
+                    len(inputs),
+                    expect(inputs),
+                    self._api.encode(evolve(request, inputs=inputs)),
+                )
                 for inputs in _split(request.inputs, self._api)
             ]
             answers = [
-                self._decode(
-                    await asking.fetch(wire, texts=inputs), len(inputs), wire.warnings
-                )
-                for inputs, wire in wires
+                self._decode(await asking.fetch(wire, cost=cost), count, wire.warnings)
+                for count, cost, wire in wires
             ]
             return self._joined(answers)
 

@@ -127,11 +127,13 @@ class Transport:
         what has arrived of it if it is left or cut, takes the place of that at the end.
         """
         call = self._begin(request, deadlines, max_retries, cost)
+        del request
         meter = self._meter(call)
         answer: _Answer | None = None
         outcome: BaseException | None = GeneratorExit()  # unless we get to the end
         try:
             answer = await self._retrying(call, lambda: self._speak(call, dialect))
+            call.forget()
             chunks = answer.first
             while True:
                 if meter is not None:
@@ -584,6 +586,10 @@ class _Call:
         """Note what the attempt is called; without our key, which a server may echo."""
         said = request_id(response.headers)
         self.request_id = said and redact(said, self.secrets)
+
+    def forget(self) -> None:
+        """Let go of what was sent: it will not be sent again, and a stream may be long."""
+        self.request = HTTPRequest(self.request.path, base_url=self.request.base_url)
 
     def began(self) -> None:
         self.spoken = True
