@@ -15,7 +15,7 @@ import binascii
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from attrs import define, field
 
@@ -140,7 +140,7 @@ class GenerateContentDecoder:
     """
 
     #: Never: text, usage and sources may follow the first reason for the end.
-    finished: ClassVar[bool] = False
+    finished: bool = field(default=False, init=False)
 
     _provider: str = field(default=PROVIDER, kw_only=True, alias="provider")
     _new_id: Callable[[], str] = field(default=new_call_id, kw_only=True)

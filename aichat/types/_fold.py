@@ -151,7 +151,7 @@ class Accumulator:
 
     def add(self, chunk: StreamChunk) -> None:
         """Take one more chunk."""
-        if chunk.__class__ is TextDelta:
+        if type(chunk) is TextDelta:
             # Nearly all of them. Looking up the draft would take half the time.
             if chunk.index != self._text_index:
                 self._text_index = chunk.index

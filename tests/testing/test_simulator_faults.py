@@ -46,7 +46,7 @@ THREE = "This is aichat's"
 
 
 async def ask(client: Client, prompt: str = "Hello!", **options: Any) -> ChatResponse:
-    return await client.complete(prompt, **options)
+    return await client.stream(prompt, **options).response()
 
 
 async def outcomes(client: Client, count: int) -> str:

@@ -573,7 +573,8 @@ async def test_another_question_is_an_error(two: Path) -> None:
             (long, {}, r"messages\[0\].content: recorded 'One\?', asked 'x{40}'…"),
         ):  # fmt: skip
             with pytest.raises(TapeError, match=words) as caught:
-                await client.complete(prompt, **{"temperature": 0.5, **options})  # type: ignore[arg-type]
+                asked: Any = {"temperature": 0.5, **options}
+                await client.complete(prompt, **asked)
             assert "tape.json: Request 1 of 2 is another one" in str(caught.value)
             assert len(str(caught.value)) < 300
 
