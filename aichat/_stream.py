@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
-from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
-from typing import Any, Protocol, Self, cast, final
+from contextlib import aclosing
+from types import AsyncGeneratorType, TracebackType
+from typing import Protocol, Self, cast, final
 from weakref import ref
 
 from attrs import define, field
 
+from ._leaving import ClosedElsewhere, Reading, closed_elsewhere, task_inside
 from .errors import AIChatError, StreamClosedError
 from .middleware import Handler
 from .types import Accumulator, ChatRequest, ChatResponse, StreamChunk, TextDelta
@@ -48,7 +48,7 @@ class ChatStream:
         """Ask *handler* for *request*, and be in *under_way* while it answers."""
         #: What was asked, as the middleware will see it.
         self.request = request
-        self._record = _Record(set() if under_way is None else under_way)
+        self._record = _Record(under_way=set() if under_way is None else under_way)
         # The generator must not refer to us: a cycle would put off its closing until the
         # garbage collector comes by.
         self._chunks = cast(
@@ -118,18 +118,7 @@ class ChatStream:
         Another task that reads it gets a `StreamClosedError`, at once if it is waiting for a
         chunk, and otherwise when it asks for the next one.
         """
-        if self._record.done:
-            return
-        reader = task_inside(self._chunks) if self._chunks.ag_running else None
-        if reader is not None:
-            await self._record.interrupt(reader, _closed_elsewhere())
-        elif self._record.is_read_elsewhere:
-            # Closing the generator would look like the end of the answer to its reader.
-            with suppress(StopAsyncIteration, StreamClosedError):
-                await self._chunks.athrow(_ClosedElsewhere())
-        else:
-            await self._chunks.aclose()
-            self._record.leave()
+        await self._record.close(self._chunks)
 
 
 class UnderWay(Protocol):
@@ -140,42 +129,20 @@ class UnderWay(Protocol):
         ...
 
 
-class _ClosedElsewhere(Exception):
-    """Thrown into a stream whose reader is at work with a chunk."""
-
-
-def _closed_elsewhere() -> StreamClosedError:
-    return StreamClosedError("The stream was closed by another task.")
-
-
 @define(eq=False)
-class _Record:
+class _Record(Reading):
     """What is known of a stream; shared by the `ChatStream` and its generator."""
 
-    under_way: set[UnderWay]
+    under_way: set[UnderWay] = field(factory=set)
     #: Weak, as a cycle would put off the generator's closing.
     generator: Callable[[], AsyncGeneratorType[StreamChunk, None] | None] = field(
         default=lambda: None
     )
-    loop: asyncio.AbstractEventLoop | None = None
-    #: The task that asked for the first chunk; weak, as it may be long-lived.
-    first_reader: Callable[[], asyncio.Task[Any] | None] = field(default=lambda: None)
     #: Those that have not been folded yet.
     chunks: list[StreamChunk] = field(factory=list)
     so_far: Accumulator = field(factory=Accumulator)
-    #: Nothing more will come.
-    done: bool = False
     #: It came to its proper end.
     complete: bool = False
-    error: Exception | None = None
-    #: While another task closes the stream: who reads it, and how often it was cancelled
-    #: before.
-    reader: asyncio.Task[Any] | None = None
-    cancelling: int = 0
-    #: What the reader is to raise.
-    reason: AIChatError | None = None
-    #: Waited for by whoever closes the stream from elsewhere.
-    _left: asyncio.Event | None = None
     _folded: ChatResponse | None = None
 
     def fold(self) -> ChatResponse:
@@ -193,21 +160,12 @@ class _Record:
         self.chunks.clear()
 
     def begin(self) -> None:
-        """Somebody reads."""
-        self.loop = asyncio.get_running_loop()
-        if (reader := asyncio.current_task()) is not None:
-            self.first_reader = ref(reader)
+        super().begin()
         self.under_way.add(self)
 
-    @property
-    def is_read_elsewhere(self) -> bool:
-        """Whether another task has been reading, and may want to go on."""
-        if self.done or self.loop is None:
-            return False
-        reader = self.first_reader()
-        if reader is None or reader.done():
-            return False
-        return reader is not asyncio.current_task()
+    def leave(self) -> None:
+        self.under_way.discard(self)
+        super().leave()
 
     def end(self, error: AIChatError) -> None:
         """Make whoever waits for a chunk raise *error*, in its own loop."""
@@ -220,32 +178,7 @@ class _Record:
             return
         reader = task_inside(generator)
         if reader is not None:
-            self._cancel(reader, error)
-
-    async def interrupt(self, reader: asyncio.Task[Any], reason: AIChatError) -> None:
-        """Make *reader* leave the generator, which only it can do, and wait until it has."""
-        self._cancel(reader, reason)
-        if self._left is None:
-            self._left = asyncio.Event()
-        await self._left.wait()
-
-    def _cancel(self, reader: asyncio.Task[Any], reason: AIChatError) -> None:
-        # It works like `asyncio.timeout`: a cancellation that is taken back where it arrives.
-        if self.reader is None:
-            self.reader, self.cancelling = reader, reader.cancelling()
-            self.reason = reason
-            reader.cancel()
-
-    def interrupted(self) -> bool:
-        """Whether a cancellation that arrives is ours, and ours alone; takes it back."""
-        return self.reader is not None and self.reader.uncancel() <= self.cancelling
-
-    def leave(self) -> None:
-        """Nothing more will come."""
-        self.done = True
-        self.under_way.discard(self)
-        if self._left is not None:
-            self._left.set()
+            self.cancel(reader, error)
 
 
 async def _recorded(
@@ -263,8 +196,8 @@ async def _recorded(
                 if len(kept) >= _MOST_KEPT:
                     record.settle()
         record.complete = True
-    except _ClosedElsewhere:
-        record.error = _closed_elsewhere()
+    except ClosedElsewhere:
+        record.error = closed_elsewhere()
         record.error.partial = record.fold()
     except asyncio.CancelledError:
         reason = record.reason
@@ -285,39 +218,3 @@ async def _recorded(
         # reader, when it comes back for the next chunk.
         yield cast("StreamChunk", None)
         raise record.error
-
-
-_AWAITING = (CoroutineType, AsyncGeneratorType, GeneratorType, Awaitable)
-
-
-def task_inside(generator: AsyncGenerator[Any, None]) -> asyncio.Task[Any] | None:
-    """
-    Find the task that is suspended within *generator*, if there is one in this loop.
-
-    Asking for the current task with every chunk would cost as much as decoding one does,
-    so we look for it when somebody really closes a stream from elsewhere.
-    """
-    tasks = asyncio.all_tasks()
-    return next((t for t in tasks if generator in _awaited(t.get_coro())), None)
-
-
-def _awaited(awaiting: object) -> list[object]:
-    """Everything that *awaiting* stands on, down to what it waits for."""
-    chain: list[object] = []
-    while awaiting is not None and awaiting not in chain:
-        chain.append(awaiting)
-        match awaiting:
-            case CoroutineType():
-                awaiting = awaiting.cr_await
-            case AsyncGeneratorType():
-                awaiting = awaiting.ag_await
-            case GeneratorType():
-                awaiting = awaiting.gi_yieldfrom
-            case asyncio.Future():
-                awaiting = None
-            case _:
-                # What `__anext__` and `__await__` return holds its generator, but has no
-                # name for it.
-                held = gc.get_referents(awaiting)
-                awaiting = next((h for h in held if isinstance(h, _AWAITING)), None)
-    return chain

@@ -17,7 +17,7 @@ from aichat import (
     StreamInterruptedError,
     TextDelta,
 )
-from aichat._stream import task_inside
+from aichat._leaving import task_inside
 from aichat.testing import FakeProvider, reply
 
 

@@ -27,7 +27,7 @@ from ..errors import (
     InvalidRequestError,
     StreamError,
 )
-from ..middleware import PriceBook, cost_of
+from ..middleware import PriceBook
 from ..types import (
     Batch,
     BatchRequest,
@@ -46,7 +46,7 @@ from ._journal import Journal
 from ._lines import BadLine, Form, Line, as_output, error_facts
 from ._progress import Progress, Tally
 from ._reader import Reader
-from ._run import Prices, book_of
+from ._run import Prices, book_of, priced
 
 __all__ = ["BatchJob", "Unsure", "run_file_as_batches"]
 
@@ -333,14 +333,14 @@ class _BatchRun:
         try:
             async with aclosing(self.client.batches.results(batch)) as results:
                 async for result in results:
-                    self.keep(result)
+                    self.keep(result, part)
         except AIChatError as error:
             if batch.status is BatchStatus.COMPLETED:
                 raise
             # One that was refused as a whole has no results, and says why.
             self.refused.append((part, error))
 
-    def keep(self, result: BatchResult) -> None:
+    def keep(self, result: BatchResult, part: _Part) -> None:
         response = result.response
         if response is None:
             error = result.error or StreamError("The batch has no answer to this.")
@@ -349,9 +349,13 @@ class _BatchRun:
         form = self.index.form_of(result.id)
         if form is None or not self.index.finish(result.id):
             return  # there already, from a run that was interrupted
-        cost = None
-        if self.book is not None:
-            cost = cost_of(response, prices=self.book, batch=True)
+        # The request is in a file; whom it was for is known.
+        asked = evolve(
+            response,
+            provider=response.provider or part.provider,
+            model=response.model or part.model.partition(":")[2],
+        )
+        cost = priced(asked, self.book, batch=True)
         self.journal.append(as_output(result.id, Form(form), response, cost))
         self.tally.succeed(response.usage, cost)
         self.tell()

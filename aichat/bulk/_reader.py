@@ -11,7 +11,6 @@ from attrs import evolve, frozen
 
 from .._client import Client
 from ..errors import ConfigError, InvalidRequestError
-from ..types import RequestOptions
 from ._index import IdIndex
 from ._lines import BadLine, Line, name_of, raw_lines, read_line
 
@@ -38,11 +37,9 @@ class Survey:
 class Reader:
     """The lines of *path* as requests of *client*, with *options* over all of them."""
 
-    def __init__(
-        self, client: Client, path: Path, options: RequestOptions | Mapping[str, Any]
-    ) -> None:
+    def __init__(self, client: Client, path: Path, options: Mapping[str, Any]) -> None:
         # Whoever misspells an option hears of it now.
-        client.stream("?", **{"model": "any:any", **options})
+        client._request("?", {"model": "any:any", **options})
         self._client = client
         self._options = dict(options)
         self.path = path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -13,7 +14,7 @@ from collections.abc import (
 from contextlib import AsyncExitStack
 from copy import copy
 from random import random
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, Unpack, final
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, Unpack, cast, final
 
 from attrs import define, field, frozen
 
@@ -40,7 +41,9 @@ from ..types import BatchRequest, ChatRequest, ChatResponse, Prompt, RequestOpti
 from ._brake import Brake
 from ._gate import Gate
 
-__all__ = ["Asked", "BulkResult", "Prices", "book_of", "run", "run_each"]
+__all__ = ["Asked", "BulkResult", "Prices", "book_of", "priced", "run", "run_each"]
+
+_log = logging.getLogger("aichat")
 
 Prices = PriceBook | Mapping[str, Price] | None
 
@@ -174,6 +177,24 @@ def book_of(prices: Prices) -> PriceBook | None:
         )
 
 
+def priced(
+    response: ChatResponse,
+    book: PriceBook | None,
+    *,
+    request: ChatRequest | None = None,
+    batch: bool = False,
+) -> CallCost | None:
+    """What *response* cost, if that can be told; raises nothing."""
+    if book is None:
+        return None
+    try:
+        return cost_of(response, request=request, prices=book, batch=batch)
+    except Exception:
+        # The answer is there, and must not be lost for that.
+        _log.exception("What a call cost could not be told")
+        return None
+
+
 async def _requests(
     client: Client,
     requests: Mapping[str, Prompt]
@@ -183,7 +204,8 @@ async def _requests(
 ) -> AsyncGenerator[BatchRequest, None]:
     try:
         if isinstance(requests, Mapping):
-            for key, prompt in requests.items():
+            pairs = cast("Mapping[str, Prompt]", requests)
+            for key, prompt in pairs.items():
                 yield BatchRequest(key, client._request(prompt, dict(options)))
         elif isinstance(requests, AsyncIterable):
             async for each in requests:
@@ -345,9 +367,7 @@ class _Job(Generic[T]):
         return BulkResult(asked, response, cost=self.cost(response, request))
 
     def cost(self, response: ChatResponse, request: ChatRequest) -> CallCost | None:
-        if self.book is None:
-            return None
-        return cost_of(response, request=request, prices=self.book)
+        return priced(response, self.book, request=request)
 
     async def more_to_spend(self, error: SpendLimitError) -> bool:
         """Wait for what is put aside for other calls; false if that is all used up, too."""

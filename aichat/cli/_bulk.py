@@ -181,8 +181,9 @@ class _Interrupts:
             if brake is None or brake.pulled:
                 task.cancel()
             else:
-                self._console.note(_FINISHING)
                 brake.pull()
+                with suppress(OSError):  # That nobody watches changes nothing.
+                    self._console.note(_FINISHING)
             self.any = True
 
         # Elsewhere than in a main thread on Unix the first one ends it.

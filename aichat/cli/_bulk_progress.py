@@ -27,12 +27,14 @@ class Display:
         self,
         console: Console,
         *,
+        bar: bool = True,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        """Without *bar* it is a line of words on a terminal as well."""
         self._console = console
         self._sleep = sleep
         self._changes = console.stderr.isatty()
-        self._bar = _bar(console) if self._changes else None
+        self._bar = _bar(console) if self._changes and bar else None
         self._latest: Progress | None = None
         self._shown: Progress | None = None
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar, cast, final
 
 from attrs import define
 
+from .._leaving import ClosedElsewhere, Reading, closed_elsewhere
 from ..errors import StreamClosedError
 from ..types import UNSET, ChatRequest, ChatResponse, StreamChunk, TextDelta
 from ._expected import Expected
@@ -119,23 +120,25 @@ class ObjectStream(Generic[T]):
         return growth.response
 
     async def aclose(self) -> None:
-        """Release the connection. Harmless when done twice or after the end."""
+        """
+        Release the connection. Harmless when done twice or after the end.
+
+        Another task that reads it gets a `StreamClosedError`, at once if it is waiting for a
+        piece, and otherwise when it asks for the next one.
+        """
+        if not self._objects.ag_running:
+            await self._growth.close(self._objects)
         # This also wakes whoever waits for a piece in another task.
         await self._answer.aclose()
-        if not self._objects.ag_running:
-            await self._objects.aclose()
         self._growth.done = True
 
 
 @define(eq=False)
-class _Growth(Generic[T]):
+class _Growth(Reading, Generic[T]):
     """What is known; shared by the stream and its generator."""
 
     value: Any = UNSET
     response: TypedResponse[T] | None = None
-    error: Exception | None = None
-    #: Nothing more will come.
-    done: bool = False
 
 
 async def _grow(
@@ -143,6 +146,7 @@ async def _grow(
 ) -> AsyncGenerator[Any, None]:
     parser = expected.parser()
     wrong: InvalidJSON | None = None
+    growth.begin()
     try:
         try:
             async for chunk in answer:
@@ -164,8 +168,14 @@ async def _grow(
             raise expected.unreadable(answer.partial(), str(wrong))
         response = await answer.response()
         growth.response = TypedResponse.of(expected.read(response), [response])
+    except ClosedElsewhere:
+        growth.error = closed_elsewhere().note(partial=answer.partial())
     except Exception as error:
         growth.error = error
         raise
     finally:
-        growth.done = True
+        growth.leave()
+    if growth.error is not None:
+        # To whoever has closed us; the error is for the reader, when it comes back.
+        yield None
+        raise growth.error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from attrs import Attribute, define, evolve, field, frozen
 
+from .._leaving import ClosedElsewhere, Reading, closed_elsewhere
 from ..errors import ConfigError, StreamInterruptedError, ToolLoopError
 from ..types import (
     Accumulator,
@@ -83,16 +85,13 @@ class Settings:
         return tools
 
 
-@define
-class Progress:
+@define(eq=False)
+class Progress(Reading):
     """What a run has come to; shared by a `RunStream` and its generator."""
 
     responses: list[ChatResponse] = field(factory=list)
     messages: list[Message] = field(factory=list)
     result: RunResult | None = None
-    #: Nothing more will come.
-    done: bool = False
-    error: Exception | None = None
 
     def add(self, round_: _Round, prompt: tuple[Message, ...]) -> None:
         """Take what came of a round, and of the run that began with *prompt*."""
@@ -127,6 +126,7 @@ async def events(
     """
     # The functions are ours: a cache or a recording shall not meet them.
     asked = evolve(request, tools=[tool.plain for tool in tools.values()])
+    progress.begin()
     try:
         while True:
             so_far = Accumulator()
@@ -147,11 +147,23 @@ async def events(
             asked = _next(asked, (*request.messages, *progress.messages))
         if progress.result.stop_reason == "max_rounds":
             raise _too_many(progress.result, request)
+    except ClosedElsewhere:
+        progress.error = closed_elsewhere()
+    except asyncio.CancelledError:
+        reason = progress.reason
+        if reason is None or not progress.interrupted():
+            raise
+        progress.error = reason
+        raise reason from None
     except Exception as error:
         progress.error = error
         raise
     finally:
-        progress.done = True
+        progress.leave()
+    if progress.error is not None:
+        # To whoever has closed us; the error is for the reader, when it comes back.
+        yield cast("RunEvent", None)
+        raise progress.error
 
 
 def _next(asked: ChatRequest, messages: tuple[Message, ...]) -> ChatRequest:

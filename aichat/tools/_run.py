@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping
-from types import TracebackType
-from typing import Any, Self, final
+from types import AsyncGeneratorType, TracebackType
+from typing import Any, Self, cast, final
 
 from attrs import fields
 
@@ -70,7 +70,10 @@ class RunStream:
         self._record = Progress()
         tools = settings.tools_of(request)
         # It must not refer to us: a cycle would put off its closing.
-        self._events = events(ask, request, tools, settings, self._record)
+        self._events = cast(
+            "AsyncGeneratorType[RunEvent, None]",
+            events(ask, request, tools, settings, self._record),
+        )
 
     def __aiter__(self) -> AsyncIterator[RunEvent]:
         if self._record.done:
@@ -132,10 +135,10 @@ class RunStream:
         """
         Cancel what is under way, and wait until it is over. Harmless after the end.
 
-        Only whoever reads may do so. To stop a run from elsewhere, cancel the task that reads.
+        Another task that reads it gets a `StreamClosedError`, at once if it is waiting for an
+        event, and otherwise when it asks for the next one.
         """
-        await self._events.aclose()
-        self._record.done = True
+        await self._record.close(self._events)
 
 
 async def run(

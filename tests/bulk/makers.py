@@ -75,7 +75,7 @@ def client_of(provider: Any, model: str = "slow:any") -> Client:
     return Client({provider.name: provider}, model=model)
 
 
-def write(path: Path, lines: Iterable[Mapping[str, Any] | str]) -> Path:
+def write(path: Path, lines: Iterable[Mapping[str, Any] | str | object]) -> Path:
     """Write lines of JSON, or texts as they are."""
     texts = [line if isinstance(line, str) else dumps(line).decode() for line in lines]
     path.write_text("".join(f"{text}\n" for text in texts))
@@ -92,4 +92,4 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def ids(path: Path) -> list[str]:
-    return [row.get("custom_id", row.get("id")) for row in rows(path)]
+    return [row["custom_id"] if "custom_id" in row else row["id"] for row in rows(path)]

@@ -350,3 +350,30 @@ async def test_an_estimate(tmp_path: Path) -> None:
     assert target.read_bytes() == torn
     free = await bulk.estimate_file(client, source, prices={"none:*": Price(1, 1)})
     assert free.unpriced == 11
+
+
+async def test_a_run_that_takes_its_time(tmp_path: Path) -> None:
+    """What it has written is synced each second; all of it is there in the end."""
+    source = prompts(tmp_path / "in", 10)
+    provider = SlowProvider(seconds=0.25)
+    summary = await _run(provider, source, tmp_path / "out", concurrency=2)
+    assert summary.ok
+    assert summary.progress.seconds > 1
+    assert summary.progress.rate > 0
+
+
+async def test_a_disk_that_is_full_ends_it(tmp_path: Path) -> None:
+    """The error is the system's: no answer would be kept."""
+    failures = tmp_path / "nowhere" / "failures"
+    source = write(tmp_path / "in", ["nonsense"])
+    with pytest.raises(OSError, match="No such file"):
+        await _run(SlowProvider(), source, tmp_path / "out", failures=failures)
+
+
+async def test_much_that_is_done_before(tmp_path: Path) -> None:
+    """Others get their turn while it is read."""
+    source, target = prompts(tmp_path / "in", 600), tmp_path / "out"
+    await _run(SlowProvider(seconds=0), source, target)
+    provider = SlowProvider(seconds=0)
+    assert (await _run(provider, source, target)).progress.before == 600
+    assert not provider.requests

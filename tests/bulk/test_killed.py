@@ -18,6 +18,7 @@ from tests.cli.conftest import Serve, serve as serve
 from .makers import ids, prompts
 
 _CONCURRENCY = 8
+_RUN = [sys.executable, "-m", "aichat", "bulk", "run", f"--concurrency={_CONCURRENCY}"]
 
 
 @contextmanager
@@ -25,8 +26,7 @@ def _started(
     source: Path, target: Path, environ: Mapping[str, str], *more: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "aichat", "bulk", "run", str(source)]
-        + ["-o", str(target), "--concurrency", str(_CONCURRENCY), *more],
+        [*_RUN, str(source), "-o", str(target), *more],
         env=dict(environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -133,11 +133,11 @@ def test_a_kill_while_a_batch_waits(serve: Serve, tmp_path: Path) -> None:
         with _started(
             source, target, served.environ, "--provider-batch", "--no-wait"
         ) as process:
-            out, err = process.communicate(timeout=20)
+            out, _ = process.communicate(timeout=20)
         if process.returncode != 3:
             break
         assert b"the batch is not done" in out
-    assert process.returncode == 0, err
+    assert process.returncode == 0
     assert Counter(ids(target)) == {f"q{i}": 1 for i in range(20)}
     assert not job.exists()
     paths = [(r.method, r.path) for r in served.simulator.requests]

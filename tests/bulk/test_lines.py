@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -480,7 +481,7 @@ _ANSWERS = [
         finish_reason=FinishReason.LENGTH,
     ),
 ]
-_COST = CallCost(by_kind={"input": 1}, priced_as="m", estimated=True)  # type: ignore[dict-item]  # a whole one
+_COST = CallCost(by_kind={"input": Decimal(1)}, priced_as="m", estimated=True)
 
 
 @pytest.mark.parametrize("response", _ANSWERS)

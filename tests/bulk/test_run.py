@@ -20,7 +20,7 @@ from aichat.errors import (
     RateLimitError,
     SpendLimitError,
 )
-from aichat.middleware import Price, spend_limit
+from aichat.middleware import Price, PriceBook, cache, spend_limit
 from aichat.testing import FakeProvider, reply
 from aichat.types import BatchRequest, ChatRequest, fold
 from tests.transport.toys import now, virtual
@@ -336,3 +336,37 @@ def test_settings_that_make_no_sense() -> None:
         bulk.run(client, {}, temprature=1)  # type: ignore[call-arg]  # the point
     with pytest.raises(ConfigError):
         bulk.run(client, {}, prices={"no colon": Price(1, 1)})
+
+
+@virtual
+async def test_where_prices_come_from() -> None:
+    """A book of your own without the table, or with one that is not installed."""
+    client = client_of(SlowProvider())
+    book = PriceBook({"slow:*": Price(1, 1)}, table=None)
+    found = await _all(client, 1, prices=book)
+    assert found["q0"].cost is not None
+
+
+@virtual
+async def test_an_answer_from_a_cache_says_nothing_about_the_provider() -> None:
+    """Each prompt is asked once, however fast the others come."""
+    provider = SlowProvider()
+    client = client_of(provider).use(cache())
+    asked = [BatchRequest(f"r{i}", ChatRequest(f"q{i % 5}")) for i in range(50)]
+    async with bulk.run(client, asked) as results:
+        found = [result async for result in results]
+    assert len(found) == 50
+    assert set(provider.asked.values()) == {1}
+
+
+@virtual
+async def test_a_price_table_that_breaks() -> None:
+    """Its answers are there all the same, at a cost that nobody knows."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("No table today.")
+
+    client = client_of(SlowProvider())
+    found = await _all(client, 1, prices=PriceBook(table=broken))
+    assert found["q0"].response is not None
+    assert found["q0"].cost is None
