@@ -34,6 +34,7 @@ MAY_HOLD: dict[str, str] = {}
 #: Who may make a task, and who owns it.
 MAY_MAKE_TASKS: dict[str, str] = {
     "_feed.py:spawn": "a feed owns it: closing the feed cancels and awaits it",
+    "cli/_bulk.py:_go": "a display; cancelled and awaited in `finally`",
     "middleware/_hedge.py:run": "a race; before it returns the loser is over",
     "testing/_contract.py:_cancel": "to be cancelled, and awaited at once",
     "tools/_calls.py:make": "the generator: closing it cancels and awaits them",
@@ -42,6 +43,7 @@ MAY_MAKE_TASKS: dict[str, str] = {
 #: Who may catch everything without raising it again, and why.
 MAY_CATCH_ALL: dict[str, str] = {
     "_feed.py:aclose": "passed on to the tasks, and raised when they are over",
+    "cli/_bulk.py:_run": "the end of the program: Ctrl-C becomes its exit status",
     "middleware/_hedge.py:_leave": "passed on to the losers, and raised when they are over",
     "providers/_local_engine.py:run": "a thread: it hands all to the future that is awaited",
     "tools/_calls.py:_leave": "passed on to the tools, and raised when they are over",
