@@ -154,7 +154,7 @@ class AIChatError(Exception):
         self.provider_code = provider_code
         #: What to quote to the provider's support.
         self.request_id = request_id
-        #: Seconds that the provider asks us to wait.
+        #: Seconds that the provider asks us to wait, or that a limit of our own would take.
         self.retry_after = retry_after
         #: Whether trying again may help. False once the transport has given up.
         self.retryable = self.retryable_by_default if retryable is None else retryable

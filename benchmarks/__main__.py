@@ -1,9 +1,10 @@
 """
-``python -m benchmarks quick|peers|report|chart|layers|instructions``
+``python -m benchmarks quick|peers|report|chart|layers|watching|instructions``
 
 ``quick`` compares aichat with the floor in less than a minute. ``peers`` measures everything
 and everybody, in a quarter of an hour, installing the peers first; it writes the result, the
-report and the chart. Both print the report. ``layers`` says where aichat's time goes.
+report and the chart. Both print the report. ``layers`` says where aichat's time goes, and
+``watching`` what telemetry and logging add to it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from . import _chart, _contest, _environments, _instructions, _layers, _report
+from . import (
+    _chart,
+    _contest,
+    _environments,
+    _instructions,
+    _layers,
+    _report,
+    _watching,
+)
 from ._answers import DIALECTS
 from ._scenarios import QUICK, WHOLE
 from .contestants import PEERS
@@ -47,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     layers = commands.add_parser("layers", help="where the time of a chunk goes")
     layers.add_argument("dialect", nargs="?", default="openai-chat", choices=DIALECTS)
     layers.add_argument("per_read", nargs="?", type=int, default=400)
+    watching = commands.add_parser("watching", help="what telemetry and logging cost")
+    watching.add_argument("dialect", nargs="?", default="openai-chat", choices=DIALECTS)
+    watching.add_argument("--rounds", type=int, default=101)
     return parser
 
 
@@ -65,6 +77,8 @@ def main() -> int:
             target.write_text(_chart.svg(json.loads(asked.result.read_text())))
         case "layers":
             _layers.report(asked.dialect, asked.per_read)
+        case "watching":
+            _watching.report(asked.dialect, asked.rounds)
         case _:
             return _instructions.report(asked.dialects)
     return 0

@@ -13,23 +13,17 @@ import hashlib
 import hmac
 import secrets
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from _demo import demo_client
 from aiohttp import ClientSession, typedefs as web_types, web
-from attrs import evolve
 
 from aichat import (
-    ChatRequest,
     Client,
-    DeadlineError,
     Deadlines,
-    Handler,
     InvalidRequestError,
     RateLimit,
-    RateLimitError,
-    StreamChunk,
     collect,
 )
 from aichat.middleware import rate_limit
@@ -42,12 +36,15 @@ OWNER: Final = web.RequestKey("owner", str)
 #: For each key: three at once, and then one every twenty seconds.
 LIMIT: Final = RateLimit.per_minute(3, burst=3)
 
+#: Nobody waits for their turn: they are told at once when to come back (429).
+DEADLINES: Final = Deadlines(pool=0.1, total=300)
+
 
 def make_app(client: Client, owners: Mapping[str, str]) -> web.Application:
     """Make the service. *owners* has the name of each key's owner by `fingerprint`."""
     app = web.Application(middlewares=[protected(owners)], client_max_size=64 * 1024)
     limited = rate_limit(LIMIT, by=lambda request: request.user or "")
-    app[CLIENT] = client.use(limited, without_waiting)
+    app[CLIENT] = client.use(limited)
     app.router.add_post("/v1/ask", ask)
     return app
 
@@ -83,26 +80,12 @@ def protected(owners: Mapping[str, str]) -> web_types.Middleware:
     return middleware
 
 
-async def without_waiting(
-    request: ChatRequest, call_next: Handler
-) -> AsyncGenerator[StreamChunk, None]:
-    """Say at once that a limit is reached: a `rate_limit` would wait for its turn."""
-    deadlines = Deadlines(pool=0.1).over(request.deadlines or Deadlines())
-    try:
-        async for chunk in call_next(evolve(request, deadlines=deadlines)):
-            yield chunk
-    except DeadlineError as error:
-        if error.phase != "pool":
-            raise
-        raise RateLimitError("Too many requests.", retry_after=20) from error
-
-
 async def ask(request: web.Request) -> web.StreamResponse:
     """Answer ``{"prompt": "…"}`` with server-sent events, or with a status and an error."""
     try:
         prompt = str((await request.json())["prompt"])
         stream = request.app[CLIENT].stream(
-            prompt, user=request[OWNER], deadlines=Deadlines(total=300)
+            prompt, user=request[OWNER], deadlines=DEADLINES
         )
     except (ValueError, TypeError, KeyError, InvalidRequestError):
         return web.json_response({"error": "no prompt"}, status=400)

@@ -43,7 +43,9 @@ class StructuredOutputError(ProtocolError):
 
     @property
     def usage(self) -> Usage:
-        """The tokens of all `rounds`."""
-        from ._usage import total
+        """The tokens of all `rounds`; unknown without any."""
+        from ..types import Usage, total_usage
 
-        return total(answer.usage for answer in self.rounds)
+        # Without an answer nobody knows.
+        rounds = self.rounds
+        return total_usage(r.usage for r in rounds) if rounds else Usage()

@@ -8,10 +8,9 @@ from typing import Any, Generic, TypeVar
 from attrs import field, fields, frozen
 
 from ..errors import InvalidRequestError
-from ..types import ChatRequest, ChatResponse
+from ..types import ChatRequest, ChatResponse, total_usage
 from ._errors import StructuredOutputError
 from ._expected import Expected
-from ._usage import total
 
 __all__ = ["TypedResponse", "complete_typed"]
 
@@ -34,7 +33,7 @@ class TypedResponse(ChatResponse, Generic[T]):
         facts: dict[str, Any] = {
             f.name: getattr(rounds[-1], f.name) for f in fields(ChatResponse)
         }
-        facts["usage"] = total(answer.usage for answer in rounds)
+        facts["usage"] = total_usage(answer.usage for answer in rounds)
         return TypedResponse(parsed=parsed, rounds=rounds, **facts)
 
 

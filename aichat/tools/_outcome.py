@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from attrs import frozen
 
-from ..types import ChatResponse, Message, Usage
+from ..types import ChatResponse, Message, Usage, total_usage
 
-__all__ = ["RunResult", "StopReason", "total_usage"]
+__all__ = ["RunResult", "StopReason"]
 
 #: Why a run ended: the model wanted nothing more called (``done``); a `Deny` with *stop*
 #: (``denied``); its provider wants to be asked again by itself (``paused``); a filter or an
@@ -58,22 +57,3 @@ class RunResult:
         What one round does not report is unknown of all. Answers from a cache cost nothing.
         """
         return total_usage(r.usage for r in self.responses if not r.from_cache)
-
-
-def total_usage(usages: Iterable[Usage]) -> Usage:
-    """The sum of *usages*, without their raw numbers."""
-    known = list(usages)
-
-    def total(name: str) -> int | None:
-        counts: list[int | None] = [getattr(usage, name) for usage in known]
-        present = [count for count in counts if count is not None]
-        return sum(present) if len(present) == len(counts) else None
-
-    return Usage(
-        input_tokens=total("input_tokens"),
-        output_tokens=total("output_tokens"),
-        cache_read_tokens=total("cache_read_tokens"),
-        cache_write_tokens=total("cache_write_tokens"),
-        reasoning_tokens=total("reasoning_tokens"),
-        complete=all(usage.complete for usage in known),
-    )

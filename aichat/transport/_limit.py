@@ -76,14 +76,15 @@ async def admit(
     """
     Ask *limiter*, and wait for it as long as *watch* allows.
 
-    *waits* is told how long that will take. Raises `DeadlineError`, at once if it is hopeless.
+    *waits* is told how long that will take. Raises `DeadlineError`, at once if it is hopeless:
+    its `retry_after` says how long the wait would have been.
     """
     seconds = limiter.wait_for(cost)
     if seconds > 0:
         waits(seconds)
         watch.enter("pool")
         if seconds > watch.until_due:
-            raise watch.late()
+            raise watch.late().note(retry_after=seconds)
     return await watch.during("pool", partial(limiter.reserve, cost))
 
 

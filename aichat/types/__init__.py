@@ -74,7 +74,11 @@ from ._options import (
     ToolChoice as ToolChoice,
     json_schema as json_schema,
 )
-from ._usage import FinishReason as FinishReason, Usage as Usage
+from ._usage import (
+    FinishReason as FinishReason,
+    Usage as Usage,
+    total_usage as total_usage,
+)
 from ._values import (
     UNSET as UNSET,
     ProviderState as ProviderState,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from attrs import field, frozen
 
 from ._values import JSONObject, frozen_mapping
 
-__all__ = ["FinishReason", "Usage"]
+__all__ = ["FinishReason", "Usage", "total_usage"]
 
 
 class FinishReason(StrEnum):
@@ -62,3 +63,32 @@ class Usage:
         if self.input_tokens is None or self.output_tokens is None:
             return None
         return self.input_tokens + self.output_tokens
+
+
+def total_usage(usages: Iterable[Usage]) -> Usage:
+    """
+    Add up; what one of them does not report is not known of all.
+
+    A single one stays as it is, and nothing at all takes no tokens. The raw numbers of several
+    have no sum.
+
+    >>> total_usage([Usage(input_tokens=3, output_tokens=1), Usage(input_tokens=5)]).input_tokens
+    8
+    """
+    known = list(usages)
+    if len(known) == 1:
+        return known[0]
+
+    def total(name: str) -> int | None:
+        counts: list[int | None] = [getattr(usage, name) for usage in known]
+        present = [count for count in counts if count is not None]
+        return sum(present) if len(present) == len(counts) else None
+
+    return Usage(
+        input_tokens=total("input_tokens"),
+        output_tokens=total("output_tokens"),
+        cache_read_tokens=total("cache_read_tokens"),
+        cache_write_tokens=total("cache_write_tokens"),
+        reasoning_tokens=total("reasoning_tokens"),
+        complete=all(usage.complete for usage in known),
+    )

@@ -53,7 +53,14 @@ def http_status(error: BaseException) -> int:
     """
     if not isinstance(error, AIChatError):
         return 500
-    return _SAID.get(error.code, (500, _UNKNOWN))[0]
+    return _said(error)[0]
+
+
+def _said(error: AIChatError) -> tuple[int, str]:
+    if error.phase == "pool":
+        # A limit or a queue of ours, and not the model: whoever comes later may be served.
+        return _SAID[ErrorCode.RATE_LIMIT]
+    return _SAID.get(error.code, (500, _UNKNOWN))
 
 
 def error_body(error: BaseException, *, details: bool = False) -> dict[str, Any]:
@@ -72,7 +79,7 @@ def facts(error: BaseException, details: bool) -> dict[str, Any]:
         return {"code": str(ErrorCode.SERVER_ERROR), "message": _UNKNOWN}
     told = {
         "code": str(error.code),
-        "message": _SAID.get(error.code, (500, _UNKNOWN))[1],
+        "message": _said(error)[1],
         "retry_after": error.retry_after,
     }
     if details:

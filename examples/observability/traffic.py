@@ -18,7 +18,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -44,6 +44,13 @@ from aichat.middleware import cache, fallback, hedge
 from aichat.testing import Simulator
 
 DIALECTS: Final = ("openai", "openai-chat", "anthropic", "google", "ollama")
+#: Tries once, and leaves a model alone that has failed twice.
+CAREFUL: Final[Mapping[str, Any]] = {
+    "model": "down",
+    "max_retries": 0,
+    "circuit_breaker": True,
+    "circuit_breaker_threshold": 2,
+}
 
 
 # --- where it goes ------------------------------------------------------------------------
@@ -107,6 +114,7 @@ class Traffic:
 
     def __init__(self, simulator: Simulator) -> None:
         self.went = Counter[str]()
+        self.rounds = 0
         self._simulator = simulator
 
     @asynccontextmanager
@@ -114,10 +122,9 @@ class Traffic:
         """One that asks the simulator; its fallbacks do as well."""
         config = ClientConfig(
             provider=dialect,
-            model="simulated",
             api_key="none-needed",
             base_url=self._simulator.base_url(dialect),
-            **{"retry_backoff": 0.02, **settings},
+            **{"model": "simulated", "retry_backoff": 0.02, **settings},
         )
         others = {
             "ANTHROPIC_API_KEY": "none-needed",
@@ -134,22 +141,25 @@ class Traffic:
         except AIChatError as error:
             self.went[str(error.code)] += 1
 
-    async def round(self, number: int) -> None:
-        """Let each thing happen once."""
-        for dialect in DIALECTS:
-            async with self.client(dialect) as client:
-                await self._ups_and_downs(client, number)
-        async with self.client("openai-chat") as client:
-            await self._others_help(client)
-            await self._nobody_waits(client)
-        await self._limits()
+    async def go_on_until(self, end: float) -> None:
+        """Let each thing happen once, and again until it is *end* by the monotonic clock."""
+        async with self.client("ollama", **CAREFUL) as careful:
+            while not self.rounds or time.monotonic() < end:
+                self.rounds += 1
+                for dialect in DIALECTS:
+                    async with self.client(dialect) as client:
+                        await self._ups_and_downs(client)
+                async with self.client("openai-chat") as client:
+                    await self._others_help(client)
+                    await self._nobody_waits(client)
+                await self._limits(careful)
 
-    async def _ups_and_downs(self, client: Client, number: int) -> None:
+    async def _ups_and_downs(self, client: Client) -> None:
         """Answers, one of them from the cache; a retry, and errors before and after output."""
         fail = self._simulator.fail_next
         remembering = client.use(cache())
         for _ in range(2):
-            await self.ask(remembering, f"What is the square of {number}?")
+            await self.ask(remembering, f"What is the square of {self.rounds}?")
         fail("overloaded")
         await self.ask(client)
         fail("context_length")
@@ -162,7 +172,7 @@ class Traffic:
         fail = self._simulator.fail_next
         fail("quota")
         await self.ask(client.use(fallback("anthropic:simulated")))
-        fail("slow_start", seconds=60)
+        fail("slow_start", seconds=1)
         await self.ask(client.use(hedge(0.05, budget=1.0)))
 
     async def _nobody_waits(self, client: Client) -> None:
@@ -172,38 +182,34 @@ class Traffic:
                 if isinstance(chunk, TextDelta):
                     break
         self.went["left"] += 1
-        self._simulator.fail_next("slow_start", seconds=60)
+        self._simulator.fail_next("slow_start", seconds=1)
         asked = asyncio.create_task(client.complete("And another one."))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
         asked.cancel()
         with suppress(asyncio.CancelledError):
             await asked
         self.went["cancelled"] += 1
 
-    async def _limits(self) -> None:
+    async def _limits(self, careful: Client) -> None:
         """Waits for a limit of ours, and a provider that is left alone after two failures."""
         async with self.client("openai-chat", rate_limit=20.0) as client:
             await asyncio.gather(*(self.ask(client) for _ in range(3)))
-        careful: dict[str, Any] = {
-            "circuit_breaker": True,
-            "circuit_breaker_threshold": 2,
-            "max_retries": 0,
-        }
-        async with self.client("ollama", **careful) as client:
-            self._simulator.fail_next("overloaded", times=2)
-            for _ in range(3):
-                await self.ask(client)
+        for _ in range(3):
+            await self.ask(careful)
 
 
-async def run(seconds: float, say: Callable[[str], None] = print) -> None:
+async def run(seconds: float) -> None:
     """Go on for so many *seconds*, or for one round if that takes longer."""
-    end = time.monotonic() + seconds
     async with Simulator(pace=0.001) as simulator:
-        traffic, number = Traffic(simulator), 0
-        while not number or time.monotonic() < end:
-            await traffic.round(number)
-            number += 1
-    say(", ".join(f"{count} {what}" for what, count in sorted(traffic.went.items())))
+        # The careful client's only model is always down.
+        simulator.fail(
+            "overloaded", when=lambda request: request.body.get("model") == "down"
+        )
+        traffic = Traffic(simulator)
+        await traffic.go_on_until(time.monotonic() + seconds)
+    print(
+        *(f"{count} {what}" for what, count in sorted(traffic.went.items())), sep=", "
+    )
 
 
 def main() -> None:

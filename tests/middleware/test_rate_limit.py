@@ -183,6 +183,7 @@ async def test_a_hopeless_wait_is_not_begun(phase: str) -> None:
         await read(chat, evolve(ASK, deadlines=Deadlines(**{phase: 59})))
     error = caught.value
     assert (error.phase, error.retryable, error.attempts) == (phase, False, 0)
+    assert error.retry_after == 60
     assert error.operation == "chat"
     assert now() == 0
     assert len(provider.requests) == 1

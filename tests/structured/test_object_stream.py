@@ -346,6 +346,33 @@ async def test_closed_while_it_closes() -> None:
     assert provider.active == 0
 
 
+async def test_closed_while_its_reader_is_at_work() -> None:
+    """
+    Its loop must not look as if the value were complete.
+    """
+    # C4, S4
+    provider, client = asked(*ROME)
+    stream = client.stream_object("Rome?", response_type=City)
+    at_work, closed = asyncio.Event(), asyncio.Event()
+
+    async def read() -> None:
+        async for _ in stream:
+            at_work.set()
+            await closed.wait()
+
+    reader = asyncio.create_task(read())
+    await at_work.wait()
+    await stream.aclose()
+    assert provider.active == 0
+    closed.set()
+    with pytest.raises(StreamClosedError, match="another task") as caught:
+        await reader
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == ROME[0]
+    with pytest.raises(StreamClosedError, match="another task"):
+        await stream.parsed()
+
+
 async def test_the_client_is_closed_meanwhile() -> None:
     """
     A stream under way ends with it.

@@ -810,6 +810,113 @@ async def test_two_loops_one_after_the_other() -> None:
     assert await asyncio.to_thread(in_a_loop_of_its_own) == "Done."
 
 
+# --- closed by another task ------------------------------------------------------------
+
+
+@virtual
+async def test_closed_while_another_task_waits_for_a_tool() -> None:
+    """The tool is cancelled, its farewell waited for, and the reader told. (C1)"""
+    log: list[str] = []
+    asked, provider = client(asking(tool_call("forever")))
+    stream = asked.run_stream("Hi", tools=[forever], context=log)
+    reader = asyncio.create_task(stream.result())
+    await asyncio.sleep(1)
+    assert log == ["begun"]
+    await asyncio.gather(stream.aclose(), stream.aclose())
+    assert log == ["begun", "ended"]
+    with pytest.raises(StreamClosedError, match="another task"):
+        await reader
+    assert reader.cancelling() == 0
+    assert provider.active == 0
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    with pytest.raises(StreamClosedError, match="another task"):
+        await stream.result()
+
+
+@virtual
+async def test_closed_while_another_task_waits_for_the_model() -> None:
+    """The call is over when `aclose` is. (C1)"""
+    begun = asyncio.Event()
+    left: list[str] = []
+
+    async def stuck(request: Any, call_next: Any) -> Any:
+        async for chunk in call_next(request):
+            yield chunk
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                left.append("left")
+
+    asked, provider = client("Hello.")
+    stream = asked.use(stuck).run_stream("Hi")
+    reader = asyncio.create_task(stream.result())
+    await begun.wait()
+    await stream.aclose()
+    assert left == ["left"]
+    assert provider.active == 0
+    with pytest.raises(StreamClosedError, match="another task"):
+        await reader
+    assert stream.messages == ()
+
+
+@virtual
+async def test_closed_while_its_reader_is_at_work() -> None:
+    """Its loop must not look as if the run were at its end. (C4, S4)"""
+    log: list[str] = []
+    asked, _ = client(asking(tool_call("forever")))
+    stream = asked.run_stream("Hi", tools=[forever], context=log)
+    at_work, closed = asyncio.Event(), asyncio.Event()
+
+    async def read() -> None:
+        async for event in stream:
+            if isinstance(event, ToolStarted):
+                await asyncio.sleep(1)
+                at_work.set()
+                await closed.wait()
+
+    reader = asyncio.create_task(read())
+    await at_work.wait()
+    await stream.aclose()
+    assert log == ["begun", "ended"]
+    closed.set()
+    with pytest.raises(StreamClosedError, match="another task"):
+        await reader
+    with pytest.raises(StreamClosedError, match="another task"):
+        await stream.result()
+
+
+@virtual
+async def test_closed_and_cancelled_at_once() -> None:
+    """The cancellation wins. (C2)"""
+    log: list[str] = []
+    asked, _ = client(asking(tool_call("forever")))
+    stream = asked.run_stream("Hi", tools=[forever], context=log)
+    reader = asyncio.create_task(stream.result())
+    await asyncio.sleep(1)
+    closer = asyncio.create_task(stream.aclose())
+    await asyncio.sleep(0)
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    await closer
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@virtual
+async def test_a_tool_closes_its_own_run() -> None:
+    """It is cancelled with the others. (C1)"""
+    asked, _ = client(asking(tool_call("give_up")))
+
+    async def give_up() -> None:
+        await stream.aclose()
+
+    stream = asked.run_stream("Hi", tools=[give_up])
+    with pytest.raises(StreamClosedError, match="another task"):
+        await stream.result()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 # --- the stream ------------------------------------------------------------------------
 
 

@@ -408,6 +408,7 @@ async def test_asking_with_a_deadline() -> None:
         with pytest.raises(DeadlineError) as caught:
             await admit(limiter, ask, Watch(deadlines), waits.append)
         assert (caught.value.phase, caught.value.retryable, now()) == (phase, False, 0)
+        assert caught.value.retry_after == 30
     await admit(limiter, ask, Watch(Deadlines(pool=31)), waits.append)
     assert now() == 30
     assert waits == [30, 30, 30]

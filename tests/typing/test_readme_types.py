@@ -7,8 +7,8 @@ strictest mypy there is and with pyright as it comes.
 
 from __future__ import annotations
 
-import asyncio
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -35,22 +35,20 @@ def programs(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("checker", CHECKERS)
-async def test_readme_programs_have_types(checker: str, programs: Path) -> None:
+def test_readme_programs_have_types(checker: str, programs: Path) -> None:
     """They are checked as they stand, and nothing is found."""
     pytest.importorskip(CHECKERS[checker][0])
     files = sorted(path.name for path in programs.glob("*.py"))
     assert len(files) == len(PROGRAMS) >= 6
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        *CHECKERS[checker],
-        *(files if checker == "mypy" else ("-p", ".")),
+    arguments = files if checker == "mypy" else ["-p", "."]
+    process = subprocess.run(
+        [sys.executable, "-m", *CHECKERS[checker], *arguments],
         cwd=programs,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_nothing_is_ignored() -> None:

@@ -34,6 +34,7 @@ from aichat import (
     errors,
     fold,
 )
+from aichat.errors import DeadlineError
 from aichat.testing import FakeProvider, reply
 from aichat.tools import RoundEnded, ToolFinished, ToolStarted
 from aichat.types import FinishReason, loads
@@ -259,6 +260,17 @@ def test_every_code_has_its_words(code: ErrorCode) -> None:
     assert body["message"] != "Something went wrong on the server."
     assert 400 <= http_status(error) < 600
     assert http_status(ValueError("secret")) == 500
+
+
+def test_a_queue_of_ours_is_no_slow_model() -> None:
+    """Too many requests, and when to come back; other deadlines are the model's."""
+    full = DeadlineError("No permit.", phase="pool", retry_after=20)
+    assert http_status(full) == 429
+    assert http_status(DeadlineError("Slow.", phase="total")) == 504
+    told = error_body(full)["error"]
+    assert told["code"] == "request_timeout"
+    assert "too many requests" in told["message"]
+    assert told["retry_after"] == 20
 
 
 # -- heartbeats ----------------------------------------------------------------------------
