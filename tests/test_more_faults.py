@@ -211,8 +211,6 @@ class Row:
     settings: Mapping[str, Any]
     #: Megabytes that may be in use at the same time, if that is looked at.
     memory: float | None
-    #: Why it does not hold yet.
-    bug: str
 
 
 ROWS: list[Row] = []
@@ -226,7 +224,6 @@ def row(
     dialects: tuple[Dialect, ...] = (OPENAI, OLLAMA),
     memory: float | None = None,
     name: str = "",
-    bug: str = "",
     **settings: Any,
 ) -> Callable[[Behaviour], Behaviour]:
     """Enter a behaviour into the table. Who raises says nothing, unless *text* is given."""
@@ -246,7 +243,6 @@ def row(
                 dialects,
                 settings,
                 memory,
-                bug,
             )
         )
         return does
@@ -1055,12 +1051,7 @@ async def not_modified(visit: Visit, d: Dialect) -> None:
 
 
 CASES = [
-    pytest.param(
-        each,
-        dialect,
-        id=f"{each.name}-{dialect}",
-        marks=pytest.mark.xfail(reason=each.bug, strict=True) if each.bug else (),
-    )
+    pytest.param(each, dialect, id=f"{each.name}-{dialect}")
     for each in ROWS
     for dialect in each.dialects
 ]
