@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 from weakref import ref
 
 from attrs import define, field
 
 from .errors import AIChatError, StreamClosedError
 
-__all__ = ["ClosedElsewhere", "Reading", "closed_elsewhere", "task_inside"]
+__all__ = ["ClosedElsewhere", "ReadOnce", "Reading", "closed_elsewhere", "task_inside"]
+
+T_co = TypeVar("T_co", covariant=True)
+Record = TypeVar("Record", bound="Reading")
 
 
 class ClosedElsewhere(Exception):
@@ -116,6 +119,64 @@ class Reading:
     def interrupted(self) -> bool:
         """Whether a cancellation that arrives is ours, and ours alone; takes it back."""
         return self.reader is not None and self.reader.uncancel() <= self.cancelling
+
+
+class ReadOnce(Generic[T_co, Record]):
+    """
+    The outside of a generator: an async iterator and a context manager, to be read once.
+
+    The generator must not refer to it, only to the record that they share: a cycle would put
+    off its closing until the garbage collector comes by.
+    """
+
+    __slots__ = ("__weakref__", "_items", "_record")
+
+    #: What is told to whoever wants to read it twice.
+    _read: ClassVar[str]
+
+    def __init__(self, items: AsyncGenerator[T_co, None], record: Record) -> None:
+        """Hand out *items*, whose generator says to *record* how it goes."""
+        self._items = cast("AsyncGeneratorType[T_co, None]", items)
+        self._record = record
+
+    def __aiter__(self) -> AsyncIterator[T_co]:
+        if self._record.done:
+            raise StreamClosedError(self._read)
+        # The generator itself: `async for` then pulls without coming by here.
+        return self._items
+
+    def __anext__(self) -> Awaitable[T_co]:
+        return self._items.__anext__()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """
+        End it, release what it holds, and wait for that. Harmless after the end.
+
+        Another task that reads it gets a `StreamClosedError`, at once if it is waiting within,
+        and otherwise when it asks for the next item.
+        """
+        await self._record.close(self._items)
+
+    async def _drain(self) -> None:
+        """Read what is left. Raises the error that it ended with."""
+        record = self._record
+        if not record.done:
+            async with self:
+                async for _ in self:
+                    pass
+        if record.error is not None:
+            raise record.error
 
 
 _AWAITING = (CoroutineType, AsyncGeneratorType, GeneratorType, Awaitable)

@@ -18,9 +18,19 @@ from collections.abc import (
     Sized,
 )
 from contextlib import AsyncExitStack
-from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, final, overload
+from typing import (
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NoReturn,
+    TypeAlias,
+    final,
+    overload,
+)
 
 from attrs import define, field, frozen
+from typing_extensions import TypeVar
 
 from ._feed import Drained, Feed, Flow, close
 from ._stream import ChatStream
@@ -30,6 +40,8 @@ from .types import ChatRequest, ChatResponse, Message, Prompt, StreamChunk
 __all__ = ["MapResult", "OnError", "Progress", "Prompts", "map_prompts", "merge"]
 
 T = TypeVar("T")
+#: What requests are answered with.
+R_co = TypeVar("R_co", bound=ChatResponse, default=ChatResponse, covariant=True)
 
 #: As many as one likes: a list, a generator, rows that come from elsewhere.
 Prompts: TypeAlias = Iterable[Prompt] | AsyncIterable[Prompt]
@@ -39,19 +51,19 @@ OnError: TypeAlias = Literal["raise", "return"]
 
 @final
 @frozen
-class MapResult:
+class MapResult(Generic[R_co]):
     """What became of one of many requests."""
 
     #: The place of the request among them, from 0.
     index: int
     #: What was asked, as it was given.
     prompt: Prompt = field(repr=False)
-    _response: ChatResponse | None = field(repr=False)
+    _response: R_co | None = field(repr=False)
     #: What went wrong, with ``errors="return"``; ``None`` for an answer.
     error: Exception | None = None
 
     @property
-    def response(self) -> ChatResponse:
+    def response(self) -> R_co:
         """The answer. Raises `error` if there is none."""
         if self._response is None:
             assert self.error is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 import pytest
@@ -15,7 +15,7 @@ from aichat.testing._sim_dialect import Refused
 from aichat.testing._sim_table import DIALECTS
 from aichat.transport import Send
 
-__all__ = ["KEY", "TARGETS", "Target"]
+__all__ = ["KEY", "TARGETS", "Target", "client", "sim", "target"]
 
 #: So unlike anything else that finding it anywhere means that it leaked.
 KEY: Final = "sk-canary-7d41e09bc2f85a63"
@@ -103,3 +103,23 @@ TARGETS: Final = (
     *(row for row in _ROWS if row.dialect in DIALECTS),
     *(Target(n, n) for n in DIALECTS if n not in {row.dialect for row in _ROWS}),
 )
+
+
+@pytest.fixture(params=TARGETS, ids=str)
+def target(request: pytest.FixtureRequest) -> Target:
+    """Each of them. Whoever imports `client` may have another one of its own."""
+    found: Target = request.param
+    return found
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    async with Simulator(api_keys=[KEY]) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def client(target: Target, sim: Simulator) -> AsyncIterator[Client]:
+    """It tries once."""
+    async with target.client(sim) as client:
+        yield client

@@ -52,7 +52,7 @@ from aichat.providers.compatible import SPECS as COMPATIBLE
 from aichat.testing import FaultKind, Simulator, check_stream
 from aichat.types import loads
 
-from .simulated import KEY, TARGETS, Target
+from .simulated import KEY, Target, client as client, sim as sim, target as target
 from .transport.servers import Server, Visit
 
 CITY: dict[str, Any] = {
@@ -72,25 +72,6 @@ GREETING = "Hello, you there!"
 HELLO = "This is aichat's built-in simulator"
 #: Nothing in these tests takes as long, unless it never ends.
 PATIENCE = 10.0
-
-
-@pytest.fixture(params=TARGETS, ids=str)
-def target(request: pytest.FixtureRequest) -> Target:
-    found: Target = request.param
-    return found
-
-
-@pytest.fixture
-async def sim() -> AsyncIterator[Simulator]:
-    async with Simulator(api_keys=[KEY]) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-async def client(target: Target, sim: Simulator) -> AsyncIterator[Client]:
-    """It tries once."""
-    async with target.client(sim) as client:
-        yield client
 
 
 @pytest.fixture

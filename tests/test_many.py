@@ -7,19 +7,21 @@ import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
-from attrs import define, field
+from attrs import define, field, frozen
 
 from aichat import (
     ChatRequest,
     ChatStream,
     Client,
     ClosedError,
+    ConfigError,
     InvalidRequestError,
     RateLimitError,
     ResponseEnd,
     ResponseStart,
     StreamChunk,
     StreamClosedError,
+    StructuredOutputError,
     TextDelta,
     Usage,
     UsageUpdate,
@@ -280,7 +282,7 @@ def test_one_request_is_not_many(prompts: object) -> None:
     """Said when it is called."""
     _, client = slow()
     with pytest.raises(InvalidRequestError, match="must be a list"):
-        client.map(prompts)  # type: ignore[arg-type]
+        client.map(prompts)  # type: ignore[call-overload]
 
 
 def test_options_that_make_no_sense() -> None:
@@ -290,9 +292,58 @@ def test_options_that_make_no_sense() -> None:
         with pytest.raises(InvalidRequestError, match="concurrency"):
             client.map([], concurrency=concurrency)  # type: ignore[arg-type]
     with pytest.raises(InvalidRequestError, match="errors must be"):
-        client.map([], errors="ignore")  # type: ignore[arg-type]
+        client.map([], errors="ignore")  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="temperature"):
-        client.map([], temprature=1)  # type: ignore[call-arg]
+        client.map([], temprature=1)  # type: ignore[call-overload]
+
+
+# -- with a type ---------------------------------------------------------------------------
+
+
+@frozen
+class Number:
+    value: int
+
+
+async def test_many_values() -> None:
+    """Each is read into the type, and what does not fit is repaired or is an error."""
+    said = ['{"value": 1}', '{"value": "x"}', '{"value": 2}', '{"value": "y"}']
+    client = Client({"fake": FakeProvider(said)}, model="fake:m")
+    found = [
+        result
+        async for result in client.map(
+            ["a", "b", "c"],
+            concurrency=1,
+            errors="return",
+            response_type=Number,
+            repair=1,
+        )
+        if result.error is None
+    ]
+    assert [result.response.parsed for result in found] == [Number(1), Number(2)]
+    fake = FakeProvider(['{"value": 3}', '{"value": "z"}'])
+    client = Client({"fake": fake}, model="fake:m")
+    results = await client.complete_many(
+        ["a", "b"], concurrency=1, errors="return", response_type=Number
+    )
+    assert results[0].response.parsed == Number(3)
+    assert isinstance(results[1].error, StructuredOutputError)
+    client = Client({"fake": FakeProvider(['{"value": 3}'], repeat=True)})
+    values = await client.complete_many(
+        ["a", "b"], response_type=Number, model="fake:m", timeout=3
+    )
+    assert [each.parsed for each in values] == [Number(3)] * 2
+
+
+def test_a_type_that_will_not_do() -> None:
+    """Said when it is called, and not once for each request."""
+    _, client = slow()
+    with pytest.raises(ConfigError):
+        client.map(["a"], response_type=object())
+    with pytest.raises(InvalidRequestError, match="repair must be"):
+        client.map(["a"], response_type=Number, repair=-1)
+    with pytest.raises(TypeError, match="about a response_type"):
+        client.map(["a"], repair=1)  # type: ignore[call-overload]
 
 
 # -- leaving -------------------------------------------------------------------------------

@@ -91,6 +91,7 @@ def chat_profile(model: str, *, provider: str, quirks: Quirks) -> ModelProfile:
         forced_tool_choice=quirks.required is not None or quirks.named_choice,
         json=quirks.json_object or quirks.json_schema,
         json_schema=quirks.json_schema and profile.json_schema,
+        json_schema_with_tools=quirks.schema_with_tools and profile.json_schema,
         prefill=quirks.prefill is not None,
     )
 

@@ -81,6 +81,7 @@ class Gemini:
             forced_tool_choice=self.tools,
             parallel_tools=self.tools,
             json_schema=self.structured,
+            json_schema_with_tools=self.structured and self.formats_with_tools,
             reasoning=reasoning,
             efforts=efforts,
             reasoning_budget=self.thinking == "budget",

@@ -51,6 +51,8 @@ class Thinker:
             # No call can be forced; but a tool that is named is offered alone.
             forced_tool_choice=False,
             parallel_tools=self.tools,
+            # It is kept to the form from its first token on.
+            json_schema_with_tools=False,
             reasoning=self.reasons,
             efforts=() if self.reasons == "never" else (*off, *efforts),
             reasoning_budget=False,

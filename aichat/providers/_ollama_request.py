@@ -64,13 +64,14 @@ class _Encoder:
     def encode(self) -> HTTPRequest:
         request = self._request
         wants_logprobs = request.logprobs or request.top_logprobs is not None
+        tools = [self._tool(tool) for tool in self._chosen_tools()]
         body = {
             "model": request.model_name,
             # It streams unless it is told not to, and that might change.
             "stream": True,
             "messages": Conversation(request, self._unsupported).encode(),
-            "tools": [self._tool(tool) for tool in self._chosen_tools()] or None,
-            "format": self._format(),
+            "tools": tools or None,
+            "format": self._format(with_tools=bool(tools)),
             "think": self._think(),
             "options": _given(self._options()) or None,
             "truncate": self._truncate(),
@@ -162,10 +163,15 @@ class _Encoder:
             function["description"] = tool.description
         return {"type": "function", "function": {**function, "parameters": schema}}
 
-    def _format(self) -> str | Mapping[str, Any] | None:
+    def _format(self, *, with_tools: bool) -> str | Mapping[str, Any] | None:
         wanted = self._request.response_format
         if wanted is None or wanted.type == "text":
             return None
+        if with_tools:
+            self._unsupported.adjusted(
+                "Ollama keeps all that the model says to the response_format: most models "
+                "then call no tools. With schema_via='prompt' the schema is said in words."
+            )
         return "json" if wanted.schema is None else wanted.schema
 
     # -- the books -------------------------------------------------------------------

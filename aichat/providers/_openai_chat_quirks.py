@@ -63,6 +63,8 @@ class Quirks:
     custom_tools: bool = False
     json_object: bool = True
     json_schema: bool = True
+    #: Whether it still calls tools then.
+    schema_with_tools: bool = True
 
     # -- messages --------------------------------------------------------------------
     #: Whether a message may say who speaks.

@@ -318,6 +318,11 @@ class _Encoding:
                 why="ask for response_format='json' and describe it in the prompt",
             )
             return {}
+        if self.request.tools and not self.quirks.schema_with_tools:
+            self.unsupported.adjusted(
+                "It keeps all that the model says to the response_format, so that no tools "
+                "are called. With schema_via='prompt' the schema is said in words."
+            )
         schema = self._strict(schema or {}, wanted.strict, where="response_format")
         form: dict[str, Any] = {"name": wanted.name, "schema": schema}
         if wanted.description is not None:

@@ -70,6 +70,8 @@ class ModelProfile:
     #: Whether it can be kept to JSON without a schema, and to one with.
     json: bool = field(default=True, kw_only=True)
     json_schema: bool = field(default=True, kw_only=True)
+    #: Whether it can be kept to a schema and still call tools.
+    json_schema_with_tools: bool = field(default=True, kw_only=True)
     #: Whether it reasons if nobody says how much; ``"never"``: it cannot.
     reasoning: Reasoning = field(default="if_asked", kw_only=True)
     #: The levels of `ChatRequest.reasoning_effort` that differ to it.

@@ -35,6 +35,8 @@ LLAMA_CPP = Quirks(
     refuses=f"user cache_key {_BOOKS}",
     documents=False,
     prefill={},
+    # Its grammar for the schema takes the place of the one for calls.
+    schema_with_tools=False,
     replay="reasoning_content",
 )
 

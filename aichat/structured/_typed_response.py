@@ -12,7 +12,7 @@ from ..types import ChatRequest, ChatResponse, total_usage
 from ._errors import StructuredOutputError
 from ._expected import Expected
 
-__all__ = ["TypedResponse", "complete_typed"]
+__all__ = ["TypedResponse", "check_repair", "complete_typed"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,11 @@ class TypedResponse(ChatResponse, Generic[T]):
     #: Every answer, the ones that had to be repaired first; `usage` is that of them all.
     rounds: tuple[ChatResponse, ...] = ()
 
+    @property
+    def exchanges(self) -> tuple[tuple[ChatRequest | None, ChatResponse], ...]:
+        """Each answer, for `aichat.costs.cost_of`; its request is not kept."""
+        return tuple((None, answer) for answer in self.rounds or (self,))
+
     @classmethod
     def of(cls, parsed: T, rounds: Iterable[ChatResponse]) -> TypedResponse[T]:
         """Make one of the last of *rounds*, which is *parsed*."""
@@ -35,6 +40,15 @@ class TypedResponse(ChatResponse, Generic[T]):
         }
         facts["usage"] = total_usage(answer.usage for answer in rounds)
         return TypedResponse(parsed=parsed, rounds=rounds, **facts)
+
+
+def check_repair(repair: object) -> None:
+    """Raise `InvalidRequestError` if *repair* is no number of rounds."""
+    if type(repair) is not int or repair < 0:
+        raise InvalidRequestError(
+            f"repair must be a whole number, 0 or more, got {repair!r}.",
+            operation="chat",
+        )
 
 
 async def complete_typed(
@@ -51,11 +65,7 @@ async def complete_typed(
     so a refusal, or one that was cut off: these would end in the same way. Raises
     `StructuredOutputError`, and `InvalidRequestError` for a *repair* that is no number.
     """
-    if type(repair) is not int or repair < 0:
-        raise InvalidRequestError(
-            f"repair must be a whole number, 0 or more, got {repair!r}.",
-            operation="chat",
-        )
+    check_repair(repair)
     rounds: list[ChatResponse] = []
     while True:
         rounds.append(await send(request))

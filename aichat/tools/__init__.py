@@ -19,6 +19,7 @@ from ._events import (
     ToolStarted as ToolStarted,
 )
 from ._function import (
+    Callables as Callables,
     FunctionTool as FunctionTool,
     ToolContext as ToolContext,
     ToolError as ToolError,
@@ -26,10 +27,16 @@ from ._function import (
     tool as tool,
 )
 from ._loop import Ask as Ask, Settings as Settings
-from ._outcome import RunResult as RunResult, StopReason as StopReason
+from ._outcome import (
+    RunResult as RunResult,
+    StopReason as StopReason,
+    TypedRunResult as TypedRunResult,
+)
 from ._run import (
+    LoopOptions as LoopOptions,
     RunOptions as RunOptions,
     RunStream as RunStream,
+    TypedRunOptions as TypedRunOptions,
     run as run,
     split_options as split_options,
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import field, frozen
 
 from ..types import ChatResponse, StreamChunk, ToolCallPart, ToolResultPart
+
+if TYPE_CHECKING:
+    from ..structured import StructuredOutputError
 
 __all__ = ["RoundEnded", "RunEvent", "ToolFinished", "ToolStarted"]
 
@@ -40,6 +43,8 @@ class RoundEnded:
     response: ChatResponse
     #: In the order of the calls; none in the last round.
     results: tuple[ToolResultPart, ...] = ()
+    #: Why this answer is asked for again, if it is no *response_type*.
+    problem: StructuredOutputError | None = field(default=None, eq=False)
 
 
 #: What a `RunStream` yields.

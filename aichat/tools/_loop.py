@@ -10,7 +10,13 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 from attrs import Attribute, define, evolve, field, frozen
 
 from .._leaving import ClosedElsewhere, Reading, closed_elsewhere
-from ..errors import ConfigError, StreamInterruptedError, ToolLoopError
+from ..errors import (
+    ConfigError,
+    InvalidRequestError,
+    StreamInterruptedError,
+    ToolLoopError,
+)
+from ..structured import Expected, StructuredOutputError, check_repair
 from ..types import (
     Accumulator,
     ChatRequest,
@@ -26,10 +32,10 @@ from ._approval import Approve, Deny, PendingCall
 from ._calls import OnError, approved, make, prepared
 from ._events import RoundEnded, RunEvent, ToolFinished
 from ._function import FunctionTool, ToolContext, ToolError, as_tool
-from ._outcome import RunResult, StopReason
+from ._outcome import RunResult, StopReason, TypedRunResult
 from ._results import failure
 
-__all__ = ["Ask", "Progress", "Settings", "events"]
+__all__ = ["Ask", "Goal", "Progress", "Settings", "events"]
 
 
 class Chunks(Protocol):
@@ -52,6 +58,10 @@ def _at_least_one(_: object, attribute: Attribute[Any], value: object) -> None:
         raise ConfigError(
             f"{attribute.name} must be a whole number, 1 or more; got {value!r}."
         )
+
+
+def _repair(_: object, __: Attribute[Any], value: int) -> None:
+    check_repair(value)
 
 
 def _on_error(_: object, __: Attribute[Any], value: object) -> None:
@@ -85,17 +95,32 @@ class Settings:
         return tools
 
 
+@frozen
+class Goal:
+    """What the last answer is to be, and how often it may be asked for again."""
+
+    expected: Expected[Any]
+    repair: int = field(default=0, validator=_repair)
+
+
 @define(eq=False)
 class Progress(Reading):
     """What a run has come to; shared by a `RunStream` and its generator."""
 
+    #: What was asked first.
+    prompt: tuple[Message, ...] = ()
+    requests: list[ChatRequest] = field(factory=list)
     responses: list[ChatResponse] = field(factory=list)
     messages: list[Message] = field(factory=list)
+    #: The round under way; ``None`` before its first chunk.
+    so_far: Accumulator | None = None
+    problems: list[StructuredOutputError] = field(factory=list)
     result: RunResult | None = None
 
-    def add(self, round_: _Round, prompt: tuple[Message, ...]) -> None:
-        """Take what came of a round, and of the run that began with *prompt*."""
+    def add(self, round_: _Round) -> None:
+        """Take what came of a round."""
         response, results = round_.response, round_.results
+        self.so_far = None
         self.responses.append(response)
         if response.message.content:
             # As it came: its order and its signatures are part of what its provider wants
@@ -103,13 +128,51 @@ class Progress(Reading):
             self.messages.append(response.message)
         if results:
             self.messages.append(Message(Role.TOOL, results))
-        if round_.stop is not None:
-            self.result = RunResult(
-                responses=tuple(self.responses),
-                messages=tuple(self.messages),
-                prompt=prompt,
-                stop_reason=round_.stop,
-            )
+
+    def end(self, stop: StopReason, goal: Goal | None = None) -> None:
+        """End the run. Raises `StructuredOutputError` if the last answer is not the *goal*."""
+        if goal is None or stop == "max_rounds":
+            self.result = RunResult(stop_reason=stop, **self._facts())
+            return
+        try:
+            parsed = goal.expected.read(self.responses[-1])
+        except StructuredOutputError as error:
+            error.rounds = tuple(self.responses)
+            raise
+        self.result = TypedRunResult(parsed=parsed, stop_reason=stop, **self._facts())
+
+    def mended(
+        self, problem: StructuredOutputError, goal: Goal, asked: ChatRequest
+    ) -> bool:
+        """Tell the model of *problem*, if it may have another go, and if that is of use."""
+        if len(self.problems) >= goal.repair:
+            return False
+        again = goal.expected.again(asked, problem)
+        if again is None:
+            return False
+        self.problems.append(problem)
+        self.messages.append(again.messages[-1])
+        return True
+
+    def partial(self) -> RunResult | None:
+        """What there is so far."""
+        if self.result is not None:
+            return self.result
+        facts = self._facts()
+        if self.so_far is not None:
+            facts["responses"] += (self.so_far.response(),)
+        elif not self.responses:
+            return None
+        facts["requests"] = facts["requests"][: len(facts["responses"])]
+        return RunResult(stop_reason="unfinished", **facts)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "prompt": self.prompt,
+            "requests": tuple(self.requests),
+            "responses": tuple(self.responses),
+            "messages": tuple(self.messages),
+        }
 
 
 async def events(
@@ -117,36 +180,66 @@ async def events(
     request: ChatRequest,
     tools: dict[str, FunctionTool[..., Any]],
     settings: Settings,
+    goal: Goal | None,
     progress: Progress,
 ) -> AsyncGenerator[RunEvent, None]:
     """
     Run *request* to its end, and keep in *progress* what comes of it.
 
-    Raises `ToolLoopError` when the rounds are used up, and whatever *ask* raises.
+    Raises `ToolLoopError` when the rounds are used up, `StructuredOutputError` if the last
+    answer is not the *goal*, and whatever *ask* raises.
     """
     # The functions are ours: a cache or a recording shall not meet them.
     asked = evolve(request, tools=[tool.plain for tool in tools.values()])
+    progress.prompt = request.messages
     progress.begin()
     try:
         while True:
+            progress.requests.append(asked)
             so_far = Accumulator()
             add = so_far.add
-            async with aclosing(ask(asked)) as chunks:
-                async for chunk in chunks:
-                    add(chunk)
-                    yield chunk  # noqa: ASYNC119 -- closed by the chain
+            try:
+                async with aclosing(ask(asked)) as chunks:
+                    async for chunk in chunks:
+                        add(chunk)
+                        progress.so_far = so_far
+                        yield chunk  # noqa: ASYNC119 -- closed by the chain
+            except InvalidRequestError:
+                if not asked.prefill or not progress.responses or progress.so_far:
+                    raise
+                # It paused, and this provider cannot be made to go on.
+                progress.requests.pop()
+                progress.end("paused", goal)
+                break
             number = len(progress.responses) + 1
             round_ = _Round(number, _whole(so_far), tools, settings, asked.messages)
             async with aclosing(round_.play()) as played:
                 async for event in played:
                     yield event  # noqa: ASYNC119 -- closed by the chain
-            progress.add(round_, request.messages)
-            yield RoundEnded(number, round_.response, round_.results)
-            if progress.result is not None:
+            progress.add(round_)
+            problem: StructuredOutputError | None = None
+            if round_.stop is not None:
+                try:
+                    progress.end(round_.stop, goal)
+                except StructuredOutputError as error:
+                    problem = error
+            last = number >= settings.max_rounds
+            mended = (
+                problem is not None
+                and goal is not None
+                and not last
+                and progress.mended(problem, goal, asked)
+            )
+            yield RoundEnded(
+                number, round_.response, round_.results, problem if mended else None
+            )
+            if problem is not None and not mended:
+                raise problem
+            if (result := progress.result) is not None:
+                if result.stop_reason == "max_rounds":
+                    raise _too_many(result, request)
                 break
             asked = _next(asked, (*request.messages, *progress.messages))
-        if progress.result.stop_reason == "max_rounds":
-            raise _too_many(progress.result, request)
     except ClosedElsewhere:
         progress.error = closed_elsewhere()
     except asyncio.CancelledError:
@@ -167,22 +260,24 @@ async def events(
 
 
 def _next(asked: ChatRequest, messages: tuple[Message, ...]) -> ChatRequest:
+    # Who paused goes on from what it has said; else there is nothing to go on from.
+    paused = messages[-1].role is Role.ASSISTANT
     choice = asked.tool_choice
     # What must call a tool each time would never end.
-    required = choice is not None and choice.mode == "required"
+    required = choice is not None and choice.mode == "required" and not paused
     return evolve(
         asked,
         messages=messages,
         tool_choice=None if required else choice,
-        # There is nothing of the assistant's to go on with any more.
-        prefill=False,
+        prefill=paused,
     )
 
 
 def _too_many(result: RunResult, request: ChatRequest) -> ToolLoopError:
+    wanted = "more tools called" if result.response.message.tool_calls else "to go on"
     return ToolLoopError(
-        f"The model wants more tools called after {result.rounds} rounds. Raise "
-        "max_rounds, or go on from error.result.conversation.",
+        f"The model wants {wanted} after {result.rounds} rounds. Raise max_rounds, or go "
+        "on from error.result.conversation.",
         operation="chat",
         model=request.model or None,
         result=result,
@@ -225,15 +320,17 @@ class _Round:
         """See to it that every call has a result."""
         finish = self.response.finish_reason
         why = ""
-        if not self.calls:
-            self.stop = "paused" if finish is FinishReason.PAUSED else "done"
+        if not self.calls and finish is not FinishReason.PAUSED:
+            self.stop = "done"
+        elif not self.calls and not self.response.message.content:
+            self.stop = "paused"
         elif finish in _BROKEN:
             self.stop = "interrupted"
             why = f"The call was not made: the answer ended with {finish}."
         elif self.number >= self.settings.max_rounds:
             self.stop = "max_rounds"
             why = "The call was not made: there were as many rounds as there may be."
-        else:
+        elif self.calls:
             async with aclosing(self._make()) as made:
                 async for event in made:
                     yield event  # noqa: ASYNC119 -- closed by the chain

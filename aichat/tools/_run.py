@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping
-from types import AsyncGeneratorType, TracebackType
-from typing import Any, Self, cast, final
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from typing import Any, Generic, TypedDict, cast, final, overload
 
 from attrs import fields
+from typing_extensions import TypeVar
 
+from .._leaving import ReadOnce
 from ..errors import StreamClosedError
+from ..structured import Expected, FormOptions
 from ..types import AnswerOptions, ChatRequest, Message, TextDelta
 from ._approval import Approve
 from ._calls import OnError
 from ._events import RunEvent
 from ._function import Callables, as_tool
-from ._loop import Ask, Progress, Settings, events
-from ._outcome import RunResult
+from ._loop import Ask, Goal, Progress, Settings, events
+from ._outcome import RunResult, TypedRunResult
 
-__all__ = ["RunOptions", "RunStream", "run", "split_options"]
+__all__ = [
+    "LoopOptions",
+    "RunOptions",
+    "RunStream",
+    "TypedRunOptions",
+    "run",
+    "split_options",
+]
+
+T = TypeVar("T")
+#: What a run comes to.
+R_co = TypeVar("R_co", bound=RunResult, default=RunResult, covariant=True)
 
 
-class RunOptions(AnswerOptions, total=False):
-    """The keyword arguments of `Client.run`: those of `Client.complete`, and of the loop."""
+class LoopOptions(TypedDict, total=False):
+    """How a run goes: see `Settings`."""
 
-    tools: Iterable[Callables]
     max_rounds: int
     max_parallel: int
     approve: Approve | None
     on_error: OnError
     context: Any
+
+
+class RunOptions(AnswerOptions, LoopOptions, total=False):
+    """The keyword arguments of `Client.run`: those of `Client.complete`, and of the loop."""
+
+    tools: Iterable[Callables]
+
+
+class TypedRunOptions(RunOptions, FormOptions, total=False):
+    """The keyword arguments of `Client.run` with a *response_type*."""
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
@@ -41,7 +63,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]
 
 
 @final
-class RunStream:
+class RunStream(ReadOnce[RunEvent, Progress], Generic[R_co]):
     """
     A run, event by event: the chunks of every answer, and what is done between them.
 
@@ -56,46 +78,56 @@ class RunStream:
                     case ToolStarted(call):
                         print(f"[{call.name}]")
         print((await run.result()).usage)
+
+    Of a run with a *response_type* the result has the value, ``parsed``. An answer that does not
+    fit is asked for again within the run: its `RoundEnded` says what the ``problem`` was.
     """
 
-    __slots__ = ("__weakref__", "_events", "_record", "request")
+    __slots__ = ("request",)
 
+    _read = (
+        "This run has been read or closed. Its result() is still there; for another one, "
+        "call run_stream() again."
+    )
+
+    @overload
     def __init__(
-        self, ask: Ask, request: ChatRequest, settings: Settings | None = None
+        self: RunStream[RunResult],
+        ask: Ask,
+        request: ChatRequest,
+        settings: Settings | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: RunStream[TypedRunResult[T]],
+        ask: Ask,
+        request: ChatRequest,
+        settings: Settings | None = None,
+        *,
+        expected: Expected[T],
+        repair: int = 0,
+    ) -> None: ...
+    def __init__(
+        self,
+        ask: Ask,
+        request: ChatRequest,
+        settings: Settings | None = None,
+        *,
+        expected: Expected[Any] | None = None,
+        repair: int = 0,
     ) -> None:
-        """Run *request*, whose tools are `FunctionTool`s. Raises `ConfigError`."""
+        """
+        Run *request*, whose tools are `FunctionTool`s, and which asks for what is *expected*.
+
+        Raises `ConfigError`, and `InvalidRequestError` for a *repair* that is no number.
+        """
         settings = settings or Settings()
+        goal = None if expected is None else Goal(expected, repair)
         #: The first one.
         self.request = request
-        self._record = Progress()
+        record = Progress()
         tools = settings.tools_of(request)
-        # It must not refer to us: a cycle would put off its closing.
-        self._events = cast(
-            "AsyncGeneratorType[RunEvent, None]",
-            events(ask, request, tools, settings, self._record),
-        )
-
-    def __aiter__(self) -> AsyncIterator[RunEvent]:
-        if self._record.done:
-            raise StreamClosedError(
-                "This run has been read or closed. Its result() is still there; for "
-                "another one, call run_stream() again."
-            )
-        return self._events
-
-    def __anext__(self) -> Awaitable[RunEvent]:
-        return self._events.__anext__()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+        super().__init__(events(ask, request, tools, settings, goal, record), record)
 
     async def text(self) -> AsyncGenerator[str, None]:
         """Yield only the visible text, of all rounds, and close the run at the end."""
@@ -104,22 +136,26 @@ class RunStream:
                 if isinstance(event, TextDelta):
                     yield event.text  # noqa: ASYNC119 -- holding the run is the point
 
-    async def result(self) -> RunResult:
+    async def result(self) -> R_co:
         """
         Read what is left and return what came of it.
 
         Raises the error that the run ended with, and `StreamClosedError` if it was left early.
         """
-        record = self._record
-        if not record.done:
-            async with self:
-                async for _ in self:
-                    pass
-        if record.error is not None:
-            raise record.error
-        if record.result is None:
+        await self._drain()
+        if self._record.result is None:
             raise StreamClosedError("The run was closed before its end.")
-        return record.result
+        # It is the one that the goal makes it.
+        return cast("R_co", self._record.result)
+
+    def partial(self) -> RunResult | None:
+        """
+        What there is so far, with what it took and cost; ``None`` before the first chunk.
+
+        The answer under way, or that failed, is the last of its ``responses``. Its
+        `stop_reason` is ``"unfinished"`` before the end.
+        """
+        return self._record.partial()
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -130,15 +166,6 @@ class RunStream:
         fails.
         """
         return tuple(self._record.messages)
-
-    async def aclose(self) -> None:
-        """
-        Cancel what is under way, and wait until it is over. Harmless after the end.
-
-        Another task that reads it gets a `StreamClosedError`, at once if it is waiting for an
-        event, and otherwise when it asks for the next one.
-        """
-        await self._record.close(self._events)
 
 
 async def run(

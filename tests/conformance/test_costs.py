@@ -16,9 +16,9 @@ import pytest_asyncio
 from genai_prices import Usage as TheirUsage, calc_price, extract_usage
 from genai_prices.types import PriceCalculation
 
-from aichat.middleware._cost import CostTracker, cost_of
-from aichat.middleware._price_table import PROVIDERS
-from aichat.middleware._prices import PriceBook
+from aichat.costs import PriceBook, cost_of
+from aichat.costs._price_table import PROVIDERS
+from aichat.middleware import CostTracker
 from aichat.transport import Pool
 from aichat.types import ChatResponse
 

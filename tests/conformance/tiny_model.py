@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-__all__ = ["CONTEXT", "MODEL", "SLOTS", "serve", "write_model"]
+__all__ = ["CALLS", "CONTEXT", "MODEL", "SLOTS", "serve", "write_model"]
 
 #: What the model is called.
 MODEL = "tiny"
@@ -67,11 +67,30 @@ _WORDS = (
 _TEMPLATE = "{% for message in messages %}<{{ message.role }}>{{ message.content }}\n{% endfor %}"
 
 
+# How calls are written, from which llama.cpp makes its grammar for them.
+_TEMPLATE_WITH_TOOLS = (
+    "{% if tools %}{{ tools | tojson }}\n{% endif %}"
+    "{% for message in messages %}<{{ message.role }}>{{ message.content or '' }}"
+    "{% for call in message.tool_calls or [] %}"
+    '<tool_call>{"name": "{{ call.function.name }}", '
+    '"arguments": {{ call.function.arguments | tojson }}}</tool_call>'
+    "{% endfor %}\n{% endfor %}"
+)
+_CALL_TOKEN = b"<tool_call>"
+#: For a request to the model with tools: it calls at once, and ends as soon as it may. By
+#: itself it would do either only by chance.
+CALLS = {str(3 + 256 + 2 * len(_WORDS)): 12.0, "2": 16.0}
+
+
 @contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """Serve the model while the block lasts; yields the server's address."""
+def serve(folder: Path, *, tools: bool = False) -> Iterator[str]:
+    """
+    Serve the model while the block lasts; yields the server's address.
+
+    With *tools* it is another one, which has a way to call them.
+    """
     model, log = folder / "tiny.gguf", folder / "llama.log"
-    write_model(model)
+    write_model(model, tools=tools)
     with (
         log.open("wb") as quiet,
         subprocess.Popen(
@@ -117,7 +136,7 @@ def _run(path: str) -> None:
     sys.stdin.read()
 
 
-def write_model(path: Path) -> None:
+def write_model(path: Path, *, tools: bool = False) -> None:
     """Write a llama with random weights, as a GGUF file."""
     import gguf
     import numpy
@@ -130,6 +149,9 @@ def write_model(path: Path) -> None:
     words = [*_WORDS, *(f"\N{LOWER ONE EIGHTH BLOCK}{word}" for word in _WORDS)]
     tokens += [word.encode() for word in words]
     types += [gguf.TokenType.NORMAL] * len(words)
+    if tools:
+        tokens.append(_CALL_TOKEN)
+        types.append(gguf.TokenType.USER_DEFINED)
 
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(MODEL)
@@ -150,7 +172,7 @@ def write_model(path: Path) -> None:
     writer.add_unk_token_id(0)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_chat_template(_TEMPLATE)
+    writer.add_chat_template(_TEMPLATE_WITH_TOOLS if tools else _TEMPLATE)
 
     rng = numpy.random.default_rng(_SEED)
 

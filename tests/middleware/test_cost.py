@@ -1,4 +1,4 @@
-"""What a call cost, and what many did."""
+"""What many calls cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from threading import Thread
 from typing import Any, Final
 
 import pytest
-from attrs import evolve
 
 from aichat import (
     ChatRequest,
@@ -23,18 +22,12 @@ from aichat import (
     Usage,
     compose,
 )
-from aichat.middleware import _cost
-from aichat.middleware._cost import CallCost, CostTracker, Spent, cost_of
-from aichat.middleware._prices import FREE, Found, Price, PriceBook
+from aichat.costs import FREE, CallCost, Found, Price, PriceBook, cost_of
+from aichat.middleware import CostTracker, Spent, _cost_tracker
 from aichat.testing import FakeProvider, reply, tool_call
 from aichat.types import (
     Message,
-    OpaquePart,
-    PartAdded,
     PartEnd,
-    ProviderState,
-    ReasoningDelta,
-    RefusalDelta,
     ResponseEnd,
     ResponseStart,
     Role,
@@ -43,7 +36,6 @@ from aichat.types import (
     UsageUpdate,
     estimate_text_tokens,
     estimate_tokens,
-    fold,
 )
 
 ASK: Final = ChatRequest("How much is it?", "fake:m")
@@ -70,199 +62,6 @@ def tracked(
 ) -> tuple[Handler, CostTracker]:
     costs = CostTracker(prices, **options)
     return compose([costs], FakeProvider(replies).stream), costs
-
-
-# -- one call ----------------------------------------------------------------------------
-
-
-def test_what_a_call_cost() -> None:
-    """
-    Tokens times prices, by kind and together, in exact decimals.
-    """
-    # O6
-    usage = Usage(input_tokens=5, cache_read_tokens=4, output_tokens=2)
-    cost = cost_of(response(usage), prices=BOOK)
-    assert cost == CallCost(
-        by_kind={
-            "input": Decimal(1),
-            "cache_read": Decimal("0.4"),
-            "output": Decimal(20),
-        },
-        priced_as="fake:m",
-    )
-    assert (cost.input, cost.output, cost.total) == (
-        Decimal("1.4"),
-        Decimal(20),
-        Decimal("21.4"),
-    )
-    assert (cost.currency, cost.estimated) == ("USD", False)
-
-
-def test_the_table_is_the_default() -> None:
-    """
-    Without prices of your own the package's table is asked.
-    """
-    answer = response(
-        provider="openai", model="gpt-5-mini-2025-08-07", created_at=1.78e9
-    )
-    cost = cost_of(answer)
-    assert cost is not None
-    assert cost.priced_as == "openai:gpt-5-mini"
-    assert cost.total == Decimal("0.00000525")
-    assert cost_of(answer, prices={"openai:*": FREE}) == CallCost(
-        by_kind={"input": Decimal(0), "output": Decimal(0)}, priced_as="openai:*"
-    )
-
-
-def test_a_cached_answer_cost_nothing() -> None:
-    """
-    Its usage is what it cost then.
-    """
-    # O6
-    cost = cost_of(response(from_cache=True), prices=BOOK)
-    assert cost is not None
-    assert cost.total == 0
-    assert not cost.estimated
-
-
-def test_what_is_not_known_is_none() -> None:
-    """
-    No price, or no tokens: never 0.
-    """
-    # O6
-    assert cost_of(response(model="other"), prices=BOOK) is None
-    assert cost_of(response(Usage()), prices=BOOK) is None
-    assert cost_of(response(Usage(output_tokens=3)), prices=BOOK) is None
-    assert cost_of(response(provider=None, model=None), prices=BOOK) is None
-
-
-def test_an_answer_without_numbers() -> None:
-    """
-    The prompt is estimated from the request, the output from the text; and it is marked.
-    """
-    # O6
-    text = "It is rather expensive, I am afraid."
-    answer = response(Usage(), text)
-    cost = cost_of(answer, request=ASK, prices=BOOK)
-    assert cost is not None
-    assert cost.estimated
-    assert cost.input == estimate_tokens(ASK)
-    assert cost.output == 10 * estimate_text_tokens(text)
-
-
-def test_a_cut_answer_with_a_number_from_its_beginning() -> None:
-    """
-    It has taken at least what arrived, and at least what was told.
-    """
-    # O6
-    text = "word " * 50
-    cut = Usage(input_tokens=5, output_tokens=1, complete=False)
-    cost = cost_of(response(cut, text), prices=BOOK)
-    assert cost is not None
-    assert cost.estimated
-    assert cost.output == 10 * estimate_text_tokens(text)
-    told = Usage(input_tokens=5, output_tokens=500, complete=False)
-    cost = cost_of(response(told, text), prices=BOOK)
-    assert cost is not None
-    assert cost.estimated
-    assert cost.output == 5000
-
-
-def test_every_kind_of_output_counts() -> None:
-    """
-    Reasoning, refusals and calls are estimated like text; what nobody can read is not.
-    """
-    part = OpaquePart("secret", ProviderState("fake", {"secret": "x" * 1000}))
-    chunks = [
-        ReasoningDelta("Let me think. " * 5, 0),
-        *reply(tool_calls=[tool_call("look", "1", where="here")])[1:-1],
-        PartAdded(part, 7),
-        RefusalDelta("I would rather not.", 8),
-        ResponseEnd(reply()[-1].finish_reason),  # type: ignore[union-attr]
-    ]
-    answer = evolve(fold(chunks), provider="fake", model="m")
-    cost = cost_of(answer, request=ASK, prices=BOOK)
-    assert cost is not None
-    texts = "Let me think. " * 5, 'look{"where":"here"}', "I would rather not."
-    assert cost.output == 10 * sum(map(estimate_text_tokens, texts))
-
-
-def test_a_client_may_know_a_provider_by_another_name() -> None:
-    """
-    The price goes by the name that was asked for, or by the provider's own.
-    """
-    request = ChatRequest("Hi", "eu:m-large")
-    answer = response(provider="fake", model="m-large-2026")
-    for name in ("eu:m-large", "fake:m-large", "fake:m-large-2026", "fake:*", "eu:*"):
-        book = PriceBook({name: PRICE}, table=None)
-        cost = cost_of(answer, request=request, prices=book)
-        assert cost is not None
-        assert cost.priced_as == name
-
-
-@pytest.mark.parametrize(
-    ("fields", "context"),
-    [
-        ({}, {}),
-        ({"metadata": {"service_tier": "flex"}}, {"service_tier": "flex"}),
-        (
-            {"usage": evolve(USAGE, raw={"serviceTier": "FLEX"})},
-            {"service_tier": "flex"},
-        ),
-        (
-            {"usage": evolve(USAGE, raw={"service_tier": "batch"})},
-            {"processing": "batch"},
-        ),
-        ({"metadata": {"speed": "fast", "service_tier": 3}}, {"speed": "fast"}),
-        ({"batch": True}, {"processing": "batch"}),
-    ],
-)
-def test_how_it_was_asked_for(fields: dict[str, Any], context: dict[str, str]) -> None:
-    """
-    Tier, speed and batches reach the table, from wherever the provider says so.
-    """
-    # O6
-    asked: list[Any] = []
-
-    def table(provider: str, model: str, **how: Any) -> Found:
-        asked.append(how)
-        return Found(PRICE, "x", exact=False)
-
-    batch = fields.pop("batch", False)
-    answer = response(**fields, created_at=1_750_000_000.0)
-    cost = cost_of(answer, prices=PriceBook(table=table), batch=batch)
-    assert asked == [{"at": 1_750_000_000.0, "context": context}]
-    assert cost is not None
-    assert cost.estimated
-
-
-def test_a_time_that_is_none() -> None:
-    """
-    Who says milliseconds gets the price of today.
-    """
-    asked: list[float] = []
-
-    def table(provider: str, model: str, *, at: float, context: Any) -> Found:
-        asked.append(at)
-        return Found(PRICE, "x")
-
-    book = PriceBook(table=table, clock=lambda: 7.0)
-    for odd in (1.7e12, -1.0, None):
-        cost_of(response(created_at=odd), prices=book)
-    assert asked == [7.0, 7.0, 7.0]
-
-
-def test_searches_and_calls_have_prices_too() -> None:
-    """
-    By the thousand; they are neither input nor output.
-    """
-    book = PriceBook({"fake:m": Price(0, 0, web_searches=10, requests=5)}, table=None)
-    raw = {"server_tool_use": {"web_search_requests": 3}}
-    cost = cost_of(response(evolve(USAGE, raw=raw)), prices=book)
-    assert cost is not None
-    assert cost.by_kind["web_searches"] == Decimal("0.03")
-    assert cost.total == Decimal("0.035")
-    assert cost.input == cost.output == 0
 
 
 # -- many --------------------------------------------------------------------------------
@@ -443,7 +242,7 @@ async def test_more_models_than_one_can_have() -> None:
     """
     Who makes up names does not fill our memory.
     """
-    most = _cost._MODELS
+    most = _cost_tracker._MODELS
     replies = [reply("Hi", usage=USAGE, model=f"m{n}") for n in range(most + 5)]
     chat, costs = tracked(*replies, prices=PriceBook({"fake:*": FREE}, table=None))
     for _ in replies:

@@ -89,7 +89,7 @@ def test_only_what_was_asked_for() -> None:
 def test_everything_at_once() -> None:
     """Each option has its place, and what is 0 or false is sent too."""
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
-    assert body(
+    wire = encoded(
         [system("Be terse."), user("Hi")],
         max_tokens=500,
         temperature=0,
@@ -111,7 +111,10 @@ def test_everything_at_once() -> None:
         cache_key="best effort",
         store=False,
         service_tier="auto",
-    ) == {
+    )
+    (warning,) = wire.warnings
+    assert "most models then call no tools" in warning
+    assert wire.body == {
         "model": MODEL,
         "stream": True,
         "messages": [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import jsonschema
@@ -14,7 +13,7 @@ from aichat.schemas import arguments_of
 from aichat.testing import Simulator
 from aichat.tools import tool
 
-from ..simulated import KEY, TARGETS, Target
+from ..simulated import TARGETS, Target, sim as sim
 from .functions import ROWS, Row
 
 SPECS = {target.provider: target.spec for target in TARGETS}
@@ -84,12 +83,6 @@ def encoded(spec: ProviderSpec, tool: Any, provider: str) -> str:
     target = next(t for t in TARGETS if t.provider == provider)
     request = ChatRequest("Hi", f"{provider}:{target.model}", tools=[tool])
     return str(spec.encode_request(request).body)
-
-
-@pytest.fixture
-async def sim() -> AsyncIterator[Simulator]:
-    async with Simulator(api_keys=[KEY]) as simulator:
-        yield simulator
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +14,7 @@ from aichat import Client, FinishReason, InvalidRequestError
 from aichat.structured import Expected, StructuredOutputError, TypedResponse
 from aichat.testing import Simulator
 
-from ..simulated import KEY, TARGETS, Target
+from ..simulated import TARGETS, Target, client as client, sim as sim
 from .values import KINDS, City, Country
 
 #: The simulator makes its values of the names and numbers in it.
@@ -28,18 +27,6 @@ def target(request: pytest.FixtureRequest) -> Target:
     if not found.profile.json_schema:
         pytest.skip(f"{found} takes no JSON Schema")
     return found
-
-
-@pytest.fixture
-async def sim() -> AsyncIterator[Simulator]:
-    async with Simulator(api_keys=[KEY]) as sim:
-        yield sim
-
-
-@pytest.fixture
-async def client(target: Target, sim: Simulator) -> AsyncIterator[Client]:
-    async with target.client(sim) as client:
-        yield client
 
 
 async def test_every_kind(client: Client) -> None:

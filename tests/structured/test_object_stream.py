@@ -9,9 +9,18 @@ from typing import Any
 
 import pytest
 
-from aichat import ChatRequest, ChatResponse, Client, FinishReason, TextDelta
+from aichat import (
+    ChatRequest,
+    ChatResponse,
+    Client,
+    Deadlines,
+    FinishReason,
+    TextDelta,
+)
 from aichat.errors import (
     AIChatError,
+    DeadlineError,
+    InvalidRequestError,
     ServerError,
     StreamClosedError,
     StreamInterruptedError,
@@ -34,6 +43,7 @@ from aichat.types import (
     fold,
 )
 
+from ..transport.toys import virtual
 from .values import City
 
 END = ResponseEnd(FinishReason.STOP)
@@ -432,8 +442,6 @@ async def test_an_answer_that_is_slow_to_let_go() -> None:
     begun, go = asyncio.Event(), asyncio.Event()
 
     class Slow:
-        request = ChatRequest("Hi")
-
         async def __aiter__(self) -> AsyncIterator[StreamChunk]:
             begun.set()
             await go.wait()
@@ -447,10 +455,149 @@ async def test_an_answer_that_is_slow_to_let_go() -> None:
         def partial(self) -> ChatResponse:
             return fold(reply("1"))
 
-    stream = ObjectStream[int](Slow(), Expected(int))
+    stream = ObjectStream(lambda _: Slow(), ChatRequest("Hi"), Expected[int](int))
     reader = asyncio.create_task(_drain(stream))
     await begun.wait()
     await stream.aclose()
     go.set()
     await reader
     assert await stream.parsed() == 1
+
+
+# -- repair ------------------------------------------------------------------------------
+
+
+def repairing(*replies: Any) -> tuple[FakeProvider, Client]:
+    provider = FakeProvider(replies)
+    return provider, Client({"fake": provider}, model="fake:m")
+
+
+def growing(*pieces: str) -> list[StreamChunk]:
+    return [*map(TextDelta, pieces), UsageUpdate(Usage(output_tokens=3)), END]
+
+
+async def test_a_value_that_begins_anew() -> None:
+    """
+    The next answer is another object, and the stream says what was wrong with the one before.
+    """
+    provider, client = repairing(
+        growing('{"name": "Ro', 'me", "people": "many"}'), growing(*ROME)
+    )
+    stream = client.stream_object("Rome?", response_type=City, repair=1)
+    seen: list[tuple[int, str]] = []
+    objects: list[Any] = []
+    async for partial in stream:
+        seen.append((len(stream.repairs), repr(partial)))
+        objects.append(partial)
+    assert seen[:3] == [
+        (0, "{'name': 'Ro'}"),
+        (0, "{'name': 'Rome', 'people': 'many'}"),
+        (1, "{}"),
+    ]
+    assert {count for count, _ in seen[2:]} == {1}
+    assert objects[1] is not objects[2]
+    (problem,) = stream.repairs
+    assert problem.reason == "mismatch"
+    response = await stream.response()
+    assert response.parsed == City("Rome", 2800, ["a"])
+    assert response.rounds[0].text == '{"name": "Rome", "people": "many"}'
+    assert response.usage.output_tokens == 6
+    answer, told = provider.requests[1].messages[-2:]
+    assert answer == response.rounds[0].message
+    assert "$.people" in told.text
+    assert stream.request == provider.requests[0]
+
+
+async def test_it_begins_anew_as_soon_as_it_is_no_json() -> None:
+    """
+    What had come of it goes back, and the rest is not awaited.
+    """
+    never = AssertionError("read too far")
+    provider, client = repairing(
+        [TextDelta('{"name": "Rome"'), TextDelta(" oh"), never], growing(*ROME)
+    )
+    stream = client.stream_object("Rome?", response_type=City, repair=3)
+    assert await stream.parsed() == City("Rome", 2800, ["a"])
+    assert provider.requests[1].messages[-2].text == '{"name": "Rome" oh'
+    assert provider.active == 0
+
+
+async def test_it_is_asked_for_as_often_as_allowed() -> None:
+    """
+    Then the last error comes out, with all the answers.
+    """
+    provider, client = repairing(*[growing('{"name": "Rome"}')] * 3)
+    stream = client.stream_object("Rome?", response_type=City, repair=2)
+    with pytest.raises(StructuredOutputError) as caught:
+        async for _ in stream:
+            pass
+    assert len(provider.requests) == len(caught.value.rounds) == 3
+    assert len(stream.repairs) == 2
+    assert caught.value.usage.output_tokens == 9
+    assert stream.partial() == {"name": "Rome"}
+
+
+async def test_not_everything_can_be_repaired() -> None:
+    """
+    A refusal would be one again.
+    """
+    provider, client = repairing([RefusalDelta("No."), END])
+    stream = client.stream_object("Rome?", response_type=City, repair=2)
+    with pytest.raises(StructuredOutputError):
+        await stream.parsed()
+    assert stream.repairs == ()
+    assert len(provider.requests) == 1
+
+
+def test_a_repair_that_is_no_number() -> None:
+    """
+    Said when it is called.
+    """
+    _, client = repairing()
+    for repair in (-1, True, "1"):
+        with pytest.raises(InvalidRequestError, match="repair must be"):
+            client.stream_object("?", response_type=City, repair=repair)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError, match="repair must be"):
+        ObjectStream(client.stream, ChatRequest("Hi"), Expected(int), repair=-1)
+
+
+async def test_left_while_it_is_repaired() -> None:
+    """
+    The connection of the second answer is released like that of the first.
+    """
+    # C1
+    provider, client = repairing(growing("{}"), growing(*ROME))
+    async with client.stream_object("?", response_type=City, repair=1) as stream:
+        async for _ in stream:
+            if stream.repairs:
+                break
+        assert provider.active == 1
+    assert provider.active == 0
+    with pytest.raises(StreamClosedError) as caught:
+        await stream.parsed()
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == ROME[0]
+
+
+@virtual
+async def test_one_deadline_for_all_of_it() -> None:
+    """
+    The *total* begins with the first pull, and what is repaired has the rest of it.
+    """
+
+    # D3
+    async def slow(request: ChatRequest, call_next: Any) -> Any:
+        await asyncio.sleep(4)
+        async for chunk in call_next(request):
+            yield chunk
+
+    provider, client = repairing(growing("{}"), growing("{}"), growing(*ROME))
+    stream = client.use(slow).stream_object(
+        "?", response_type=City, repair=2, deadlines=Deadlines(total=7)
+    )
+    await asyncio.sleep(100)
+    with pytest.raises(DeadlineError) as caught:
+        await stream.parsed()
+    assert caught.value.phase == "total"
+    left = [request.deadlines for request in provider.requests]
+    assert [limits and limits.limit("total") for limits in left] == [7, 3]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
+import attrs
 import pytest
 
 from aichat import (
@@ -14,6 +14,8 @@ from aichat import (
     Client,
     FinishReason,
     ImagePart,
+    InvalidRequestError,
+    StructuredOutputError,
     ToolCallPart,
     ToolResultPart,
     assistant,
@@ -23,27 +25,9 @@ from aichat import (
 from aichat.testing import Simulator
 from aichat.tools import RoundEnded, ToolFinished, ToolStarted, tool
 
-from ..simulated import KEY, TARGETS, Target
+from ..simulated import Target, client as client, sim as sim, target as target
 
 BOTH = "What are the weather and the time in Paris?"
-
-
-@pytest.fixture(params=TARGETS, ids=str)
-def target(request: pytest.FixtureRequest) -> Target:
-    found: Target = request.param
-    return found
-
-
-@pytest.fixture
-async def sim() -> AsyncIterator[Simulator]:
-    async with Simulator(api_keys=[KEY]) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-async def client(target: Target, sim: Simulator) -> AsyncIterator[Client]:
-    async with target.client(sim) as client:
-        yield client
 
 
 @dataclasses.dataclass
@@ -123,6 +107,59 @@ async def test_a_tool_that_must_be_called(client: Client, target: Target) -> Non
         pytest.skip("no tool can be forced")
     result = await client.run("Hello!", tools=[get_time], tool_choice="required")
     assert result.rounds == 2
+
+
+@attrs.frozen
+class City:
+    name: str
+    people: int
+
+
+async def test_the_answer_is_a_value(
+    client: Client, target: Target, sim: Simulator
+) -> None:
+    """
+    After the tools were called. Who can be kept to a schema or call tools, and not both at once,
+    says so: before anything is sent, or in a warning where it can be asked.
+    """
+    # S7, G5
+    prompt = f"{BOTH} It has 2100000 people."
+    asked = client.run_stream(prompt, tools=[get_time], response_type=City)
+    if not target.profile.json_schema_with_tools and target.provider != "ollama":
+        with pytest.raises(InvalidRequestError, match="not together with tools"):
+            await asked.result()
+        assert sim.request_count == 0
+        return
+    result = await asked.result()
+    assert result.parsed == City("Paris", 2_100_000)
+    assert result.rounds == 2
+    warned = any("no tools" in w for r in result.responses for w in r.warnings)
+    assert warned is not target.profile.json_schema_with_tools
+
+
+async def test_automatic_keeps_the_tools(
+    client: Client, target: Target, sim: Simulator
+) -> None:
+    """
+    The schema goes in words where it would get in their way, and as a schema elsewhere. (The
+    simulator does not understand it in words, which is an error in the last round.)
+    """
+    # G5
+    prompt = f"{BOTH} It has 2100000 people."
+    asked = client.run_stream(
+        prompt, tools=[get_time], response_type=City, schema_via="auto", repair=1
+    )
+    if target.profile.json_schema_with_tools:
+        assert (await asked.result()).parsed == City("Paris", 2_100_000)
+        return
+    with pytest.raises(StructuredOutputError) as caught:
+        await asked.result()
+    assert caught.value.reason == "not_json"
+    partial = asked.partial()
+    assert partial is not None
+    assert partial.responses[0].tool_calls
+    assert len(asked.messages) == 5
+    assert "JSON Schema" in str(sim.requests[0].body)
 
 
 async def test_leaving_ends_the_request(client: Client, sim: Simulator) -> None:

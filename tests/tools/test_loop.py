@@ -36,6 +36,8 @@ from aichat import (
     user,
 )
 from aichat.errors import ToolLoopError
+from aichat.providers import anthropic
+from aichat.structured import Expected, StructuredOutputError
 from aichat.testing import FakeProvider, check_stream, reply, tool_call
 from aichat.tools import (
     Allow,
@@ -50,15 +52,19 @@ from aichat.tools import (
     ToolError,
     ToolFinished,
     ToolStarted,
+    TypedRunResult,
     run,
     tool,
 )
 from aichat.types import (
+    OpaquePart,
+    PartAdded,
     PartEnd,
     ProviderState,
     ReasoningDelta,
     ResponseEnd,
     StreamChunk,
+    total_usage,
 )
 
 from ..transport.toys import now, virtual
@@ -493,7 +499,7 @@ def test_two_tools_of_one_name() -> None:
     with pytest.raises(InvalidRequestError, match="same name"):
         asked.run_stream("Hi", tools=[weather, weather])
     with pytest.raises(TypeError, match="no option 'max_round'"):
-        asked.run_stream("Hi", max_round=3)  # type: ignore[call-arg]
+        asked.run_stream("Hi", max_round=3)  # type: ignore[call-overload]
 
 
 async def test_an_error_of_the_provider_in_a_later_round() -> None:
@@ -564,10 +570,192 @@ async def test_an_answer_that_broke_off(finish: str) -> None:
     ChatRequest(result.conversation, "fake:any")
 
 
+# --- pauses ----------------------------------------------------------------------------
+
+
 async def test_a_provider_that_wants_to_be_asked_again() -> None:
-    """It says so, and the run does not pretend to be done."""
-    asked, _ = client(reply("Wait.", finish_reason="paused"))
+    """It gets back what it has said, as it is, with the same tools, and goes on from there."""
+    # S9
+    call = tool_call("weather", city="Rome")
+    asked, provider = client(
+        reply("Wait.", finish_reason="paused"),
+        reply("A moment.", finish_reason="paused"),
+        asking(call),
+        reply("It is fine."),
+    )
+    choice = ToolChoice("required")
+    result = await asked.run("Hi", tools=[weather], tool_choice=choice)
+    assert result.stop_reason == "done"
+    assert result.text == "It is fine."
+    assert result.rounds == 4
+    first, second, third, last = provider.requests
+    assert second.messages == (*first.messages, result.responses[0].message)
+    assert third.messages == (*second.messages, result.responses[1].message)
+    assert [r.prefill for r in provider.requests] == [False, True, True, False]
+    assert {r.tools for r in provider.requests} == {first.tools}
+    # What has to be called has not been called yet.
+    assert [r.tool_choice for r in (first, second, third)] == [choice] * 3
+    assert last.tool_choice is None
+    assert result.conversation[: len(last.messages)] == last.messages
+
+
+async def test_a_pause_that_does_not_end() -> None:
+    """It counts as a round, and there are so many."""
+    asked, provider = client(*[reply("Wait.", finish_reason="paused")] * 3)
+    with pytest.raises(ToolLoopError, match="wants to go on after 3 rounds") as caught:
+        await asked.run("Hi", max_rounds=3)
+    assert len(provider.requests) == 3
+    assert caught.value.result is not None
+    assert caught.value.result.text == "Wait."
+
+
+async def test_a_pause_with_nothing_to_go_on_from() -> None:
+    """The run says so, and does not pretend to be done."""
+    asked, provider = client([ResponseEnd(FinishReason.PAUSED)])
     assert (await asked.run("Hi")).stop_reason == "paused"
+    assert len(provider.requests) == 1
+
+
+async def test_a_pause_of_a_provider_that_takes_nothing_back() -> None:
+    """It refuses before anything is sent, and that is how the run ends."""
+    refusal = InvalidRequestError("There is no prefill here.")
+    asked, _ = client(reply("Wait.", finish_reason="paused"), [refusal])
+    stream = asked.run_stream("Hi")
+    ended = [event async for event in stream if isinstance(event, RoundEnded)]
+    result = await stream.result()
+    assert result.stop_reason == "paused"
+    assert result.rounds == len(result.requests) == len(ended) == 1
+    assert result.text == "Wait."
+
+
+async def test_a_request_that_is_refused_is_no_pause() -> None:
+    """In the first round, or in one that was not paused before."""
+    refusal = InvalidRequestError("No.")
+    asked, _ = client([refusal], asking(tool_call("weather", city="Rome")), [refusal])
+    with pytest.raises(InvalidRequestError):
+        await asked.run("Hi")
+    with pytest.raises(InvalidRequestError):
+        await asked.run("Hi", tools=[weather])
+
+
+async def test_anthropic_gets_its_pause_back() -> None:
+    """The blocks of its own tools, byte for byte, at the end of the conversation."""
+    # S9
+    blocks = [
+        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}},
+        {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
+    ]  # fmt: skip
+    parts = [OpaquePart("tool", ProviderState("anthropic", block)) for block in blocks]
+    paused: list[StreamChunk] = [
+        TextDelta("Let me look.", 0),
+        *(PartAdded(part, n) for n, part in enumerate(parts, 1)),
+        ResponseEnd(FinishReason.PAUSED),
+    ]
+    asked, provider = client(paused, reply("Fine."))
+    await asked.run("Is it fine?", model="fake:claude-opus-5", max_tokens=100)
+    request = evolve(provider.requests[1], model="anthropic:claude-opus-5")
+    sent = anthropic.SPEC.encode_request(request).body["messages"]
+    assert [message["role"] for message in sent] == ["user", "assistant"]
+    assert sent[1]["content"][1:] == blocks
+
+
+# --- typed results ---------------------------------------------------------------------
+
+
+async def test_the_last_answer_is_read_into_a_type() -> None:
+    """The schema is asked for in every round, and what comes before is not read."""
+    call = tool_call("weather", city="Rome")
+    asked, provider = client(asking(call), reply('{"high": 20.5, "days": ["mon"]}'))
+    result = await asked.run("Hi", tools=[weather], response_type=Forecast)
+    assert isinstance(result, TypedRunResult)
+    assert result.parsed == Forecast(20.5, ("mon",))
+    assert result.stop_reason == "done"
+    assert result.usage == total_usage(r.usage for r in result.responses)
+    forms = [request.response_format for request in provider.requests]
+    assert forms[0] == forms[1]
+    assert forms[0] is not None
+    assert forms[0].name == "Forecast"
+
+
+async def test_a_last_answer_that_does_not_fit() -> None:
+    """It goes back with what is wrong, within the run, and whoever looks on can see it."""
+    call = tool_call("weather", city="Rome")
+    asked, provider = client(
+        asking(call), reply('{"high": "x"}'), asking(call), reply('{"high": 1}')
+    )
+    stream = asked.run_stream("Hi", tools=[weather], response_type=Forecast, repair=1)
+    rounds = [event async for event in stream if isinstance(event, RoundEnded)]
+    problems = [round_.problem for round_ in rounds]
+    assert [problem and problem.reason for problem in problems] == [
+        None,
+        "mismatch",
+        None,
+        None,
+    ]
+    result = await stream.result()
+    assert stream.partial() is result
+    assert result.parsed == Forecast(1)
+    assert result.rounds == 4
+    wrong, told = provider.requests[2].messages[-2:]
+    assert wrong == result.responses[1].message
+    assert "$.high" in told.text
+    assert told in result.messages
+
+
+async def test_a_last_answer_that_is_not_asked_for_again() -> None:
+    """Not more often than *repair* says, nor in more rounds; all of them are there."""
+    for options in ({}, {"repair": 1}, {"repair": 5, "max_rounds": 2}):
+        asked, provider = client(*[reply('{"high": "x"}', usage=Usage(output_tokens=2))] * 5)  # fmt: skip
+        stream = asked.run_stream("Hi", response_type=Forecast, **options)  # type: ignore[call-overload]
+        with pytest.raises(
+            StructuredOutputError, match=r"no Forecast.*\$.high"
+        ) as caught:
+            await stream.result()
+        rounds = 1 if not options else 2
+        assert len(provider.requests) == len(caught.value.rounds) == rounds
+        assert caught.value.usage.output_tokens == 2 * rounds
+        partial = stream.partial()
+        assert partial is not None
+        assert partial.rounds == rounds
+
+
+async def test_a_run_that_ends_without_an_answer() -> None:
+    """Then there is no value, whoever ended it."""
+    calls = [tool_call("weather", city="Rome")]
+
+    async def approve(_: PendingCall) -> Deny:
+        return Deny(stop=True)
+
+    asked, _ = client(asking(*calls))
+    with pytest.raises(StructuredOutputError) as caught:
+        await asked.run("Hi", tools=[weather], approve=approve, response_type=Forecast)
+    assert caught.value.reason == "tool_calls"
+    asked, _ = client(reply("I will not.", finish_reason="content_filter"))
+    with pytest.raises(StructuredOutputError) as caught:
+        await asked.run("Hi", response_type=Forecast, repair=3)
+    assert caught.value.reason == "filtered"
+    asked, _ = client(asking(*calls))
+    with pytest.raises(ToolLoopError):
+        await asked.run("Hi", tools=[weather], max_rounds=1, response_type=Forecast)
+
+
+def test_options_of_a_typed_run() -> None:
+    """Said when it is called, and before anything is sent."""
+    asked, provider = client()
+    with pytest.raises(InvalidRequestError, match="repair must be"):
+        asked.run_stream("Hi", response_type=Forecast, repair=-1)
+    with pytest.raises(InvalidRequestError, match="schema_via must be"):
+        asked.run_stream("Hi", response_type=Forecast, schema_via="letter")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="about a response_type"):
+        asked.run_stream("Hi", repair=1)  # type: ignore[call-overload]
+    with pytest.raises(ConfigError):
+        asked.run_stream("Hi", response_type=Odd)
+    with pytest.raises(InvalidRequestError, match="repair must be"):
+        RunStream(asked.stream, ChatRequest("Hi"), expected=Expected(int), repair=-1)
+    assert provider.requests == []
+
+
+# --- the sum ---------------------------------------------------------------------------
 
 
 async def test_usage_is_summed() -> None:

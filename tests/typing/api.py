@@ -25,6 +25,7 @@ from aichat import (
     FinishReason,
     Handler,
     Health,
+    MapResult,
     Middleware,
     ModelInfo,
     PartAdded,
@@ -44,8 +45,10 @@ from aichat import (
     Usage,
     UsageUpdate,
 )
-from aichat.structured import ObjectStream, TypedResponse
+from aichat.costs import CallCost, cost_of
+from aichat.structured import ObjectStream, StructuredOutputError, TypedResponse
 from aichat.testing import FakeProvider
+from aichat.tools import RunResult, RunStream, TypedRunResult
 
 
 async def streaming(client: Client) -> None:
@@ -167,4 +170,62 @@ async def growing_objects(client: Client) -> None:
             assert_type(partial, Any)
     assert_type(await stream.parsed(), list[City])
     assert_type((await stream.response()).parsed, list[City])
+    repaired = client.stream_object("?", response_type=City, repair=1)
+    assert_type(repaired.repairs, tuple[StructuredOutputError, ...])
     client.stream_object("?")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+def look(where: str) -> str:
+    return where
+
+
+async def running(client: Client) -> None:
+    result = await client.run("?", tools=[look], max_rounds=3, temperature=0)
+    assert_type(result, RunResult)
+    assert_type(result.cost, CallCost | None)
+    assert_type(cost_of(result), CallCost | None)
+    stream = client.run_stream("?", tools=[look])
+    assert_type(stream, RunStream[RunResult])
+    plain: RunStream = stream
+    assert_type(await plain.result(), RunResult)
+    typed = await client.run("?", tools=[look], response_type=City, repair=1)
+    assert_type(typed, TypedRunResult[City])
+    assert_type(typed.parsed, City)
+    towns = client.run_stream("?", response_type=list[Town], on_error="raise")
+    assert_type((await towns.result()).parsed, list[Town])
+    either = await client.run("?", response_type=City | Town)
+    assert_type(either.parsed, Any)
+    base: RunStream = towns
+    assert_type(base.partial(), RunResult | None)
+    await client.run("?", repair=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await client.run("?", max_round=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+async def many(client: Client) -> None:
+    async for result in client.map(["a"]):
+        assert_type(result, MapResult[ChatResponse])
+        assert_type(result.response, ChatResponse)
+    async for typed in client.map(["a"], response_type=City, ordered=True):
+        assert_type(typed.response.parsed, City)
+    assert_type(await client.complete_many(["a"]), list[ChatResponse])
+    assert_type(
+        await client.complete_many(["a"], errors="return"),
+        list[MapResult[ChatResponse]],
+    )
+    cities = await client.complete_many(["a"], response_type=City, repair=1)
+    assert_type(cities, list[TypedResponse[City]])
+    found = await client.complete_many(["a"], response_type=City, errors="return")
+    assert_type(found[0].response.parsed, City)
+    as_before: list[MapResult] = [*found]
+    assert_type(as_before[0].response, ChatResponse)
+
+
+async def building(client: Client) -> None:
+    asked = client.request().user("?").tools(look)
+    assert_type(await asked.complete(), ChatResponse)
+    assert_type(await asked.run(max_rounds=2), RunResult)
+    typed = asked.response_type(City, repair=1).temperature(0)
+    assert_type((await typed.complete()).parsed, City)
+    assert_type(typed.stream_object(), ObjectStream[City])
+    assert_type((await typed.run()).parsed, City)
+    assert_type(asked.response_type(City | Town).stream_object(), ObjectStream[Any])
