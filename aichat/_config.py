@@ -43,6 +43,12 @@ def _to_key(
     return value
 
 
+def _to_secret(value: Secret | str | None) -> Secret | None:
+    if isinstance(value, str):
+        return Secret(value.strip()) if value.strip() else None
+    return value
+
+
 def _to_pairs(value: Mapping[str, str] | None) -> Mapping[str, str]:
     if value is None:
         return SecretValues({})
@@ -102,6 +108,16 @@ class ClientConfig:
     #: Apart, as Anthropic counts them.
     input_tokens_per_minute: float | None = None
     output_tokens_per_minute: float | None = None
+
+    # -- with other processes ----------------------------------------------------------
+    #: ``redis://host:port/db``, with a password if there is one: the limits and the circuit
+    #: breaker of above are those of all processes together. Needs the extra ``redis``.
+    redis_url: Secret | None = field(default=None, converter=_to_secret)
+    #: Who has the same one shares. One API key has one quota: give each its own.
+    redis_namespace: str = "aichat"
+    #: How many processes share, as long as nobody has counted them: each takes an even part
+    #: of the limits if Redis is away.
+    redis_workers: int = 1
 
     # -- the wire --------------------------------------------------------------------
     headers: Mapping[str, str] = field(default=None, converter=_to_pairs, hash=False)
@@ -318,6 +334,6 @@ _NO_PROVIDER: Final = (
 
 @cache
 def _kinds() -> Mapping[str, Any]:
-    """The types of the fields; ``None`` for the key, which is what it is."""
+    """The types of the fields; ``None`` for those that are secret, and what they are."""
     kinds = {f.name: f.type for f in fields(resolve_types(ClientConfig))}
-    return MappingProxyType({**kinds, "api_key": None})
+    return MappingProxyType({**kinds, "api_key": None, "redis_url": None})

@@ -72,6 +72,28 @@ def _bad_base_url(value: Any) -> str | None:
     return None
 
 
+def _bad_redis(value: Any) -> str | None:
+    from .redis._state import place_of
+
+    if not isinstance(value, Secret):
+        return "must be text or a Secret"
+    try:
+        place_of(value.reveal())
+    except ConfigError as error:
+        return error.message
+    return None
+
+
+def _bad_namespace(value: Any) -> str | None:
+    from .redis._state import check_name
+
+    try:
+        check_name("It", value)
+    except ConfigError:
+        return f"must be a text without blanks and braces, got {value!r}"
+    return None
+
+
 def _bad_pairs(value: Any) -> str | None:
     if not isinstance(value, Mapping):
         return "must be a table of names and values"
@@ -112,6 +134,9 @@ _CHECKS: Final[Mapping[str, _Check]] = MappingProxyType({
     "tokens_per_minute": _per_minute,
     "input_tokens_per_minute": _per_minute,
     "output_tokens_per_minute": _per_minute,
+    "redis_url": _bad_redis,
+    "redis_namespace": _bad_namespace,
+    "redis_workers": _whole(1),
     "headers": _bad_headers,
     "settings": _bad_pairs,
     "allow_insecure_http": _a(bool, "true or false"),
@@ -132,6 +157,7 @@ _MAY_BE_NONE: Final = frozenset({
     "tokens_per_minute",
     "input_tokens_per_minute",
     "output_tokens_per_minute",
+    "redis_url",
     "ca_file",
     "max_connections",
 })

@@ -36,6 +36,8 @@ TABLES: Final[Mapping[str, str]] = MappingProxyType({
     "settings": "AI_SETTING_",
 })
 _ALIASES: Final[Mapping[str, str]] = MappingProxyType({"AI_DEFAULT_MODEL": "model"})
+#: What nobody may see, and so never as it was written.
+_SECRETS: Final = frozenset({"api_key", "redis_url"})
 _PHASES: Final = tuple(f.name for f in fields(Deadlines))
 #: What belongs to a provider and does not go to another one.
 _ITS_OWN: Final = frozenset({"api_key", "base_url", "model", "headers", "settings"})
@@ -112,7 +114,7 @@ def _say(said: dict[str, Said], path: str, written: str, value: Any) -> None:
         value = value.strip()
     if value is None or value == "" or path in said:
         return
-    if path == "api_key" and isinstance(value, str):
+    if path in _SECRETS and isinstance(value, str):
         value = Secret(value)
     said[path] = Said(written, value)
 

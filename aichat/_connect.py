@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from attrs import evolve
 
@@ -21,6 +22,8 @@ from .providers import (
     ProviderSpec,
 )
 from .transport import (
+    AnyBreaker,
+    AnyLimiter,
     CircuitBreaker,
     HTTPRequest,
     HTTPResponse,
@@ -34,6 +37,9 @@ from .transport import (
     Transport,
 )
 
+if TYPE_CHECKING:
+    from .redis import RedisState
+
 __all__ = ["Directory", "connect", "profile_of"]
 
 
@@ -44,12 +50,14 @@ def connect(
     pool: Pool,
     environ: Mapping[str, str],
     send: Send | None = None,
+    shared: RedisState | None = None,
 ) -> HTTPProvider:
     """
     Make the provider that *spec* describes, as *config* wants it.
 
-    Limits, breakers and budgets are this provider's own; the *pool*, or *send* in its place,
-    is everyone's. Raises `ConfigError` for whatever is missing: an address, a key, a setting.
+    Limits, breakers and budgets are this provider's own, or, with *shared*, those of all
+    processes that use the same address; the *pool*, or *send* in its place, is everyone's.
+    Raises `ConfigError` for whatever is missing: an address, a key, a setting.
     """
     found = _all(
         base_url=lambda: resolve_base_url(config, spec, environ),
@@ -68,8 +76,8 @@ def connect(
             retry=RetryPolicy(
                 max_retries=config.max_retries, initial=config.retry_backoff
             ),
-            limiter=_limiter(config),
-            breaker=_breaker(config),
+            limiter=_limiter(config, shared, spec.name, found["base_url"]),
+            breaker=_breaker(config, shared, spec.name),
             deadlines=resolve_deadlines(config, spec),
             allow_insecure=config.allow_insecure_http,
         ),
@@ -103,30 +111,53 @@ def _sending(send: Send, engine: Engine | None) -> Send:
     return start_and_send
 
 
-def _limiter(config: ClientConfig) -> Limiter | None:
+def _limiter(
+    config: ClientConfig, shared: RedisState | None, name: str, base_url: str
+) -> AnyLimiter | None:
     requests, tokens = config.requests_per_minute, config.tokens_per_minute
     read, written = config.input_tokens_per_minute, config.output_tokens_per_minute
     if config.rate_limit is not None:
         requests = config.rate_limit * 60
     if requests is tokens is read is written is None:
         return None
-    return Limiter(
-        RateLimit.per_minute(
-            requests,
-            burst=config.rate_burst,
-            tokens=tokens,
-            input_tokens=read,
-            output_tokens=written,
-        )
+    limit = RateLimit.per_minute(
+        requests,
+        burst=config.rate_burst,
+        tokens=tokens,
+        input_tokens=read,
+        output_tokens=written,
     )
+    if shared is None:
+        return Limiter(limit)
+    from .redis import RedisLimiter
+
+    # A quota is one server's; the namespace says whose.
+    return RedisLimiter(shared, limit, f"{name}@{urlsplit(base_url).netloc}")
 
 
-def _breaker(config: ClientConfig) -> CircuitBreaker | None:
+def _breaker(
+    config: ClientConfig, shared: RedisState | None, name: str
+) -> AnyBreaker | None:
     if not config.circuit_breaker:
         return None
-    return CircuitBreaker(
-        threshold=config.circuit_breaker_threshold,
-        cooldown=config.circuit_breaker_cooldown,
+    threshold = config.circuit_breaker_threshold
+    cooldown = config.circuit_breaker_cooldown
+    if shared is None:
+        return CircuitBreaker(threshold, cooldown)
+    from .redis import RedisBreaker
+
+    return RedisBreaker(shared, threshold, cooldown, name=name)
+
+
+def _shared(config: ClientConfig) -> RedisState | None:
+    if config.redis_url is None:
+        return None
+    from .redis import RedisState
+
+    return RedisState(
+        config.redis_url,
+        namespace=config.redis_namespace,
+        workers=config.redis_workers,
     )
 
 
@@ -170,6 +201,7 @@ class Directory(Mapping[str, Provider]):
         # A copy: what the environment says later is another client's business.
         self._environ = dict(environ)
         self._pool = _pool(config)
+        self._shared = _shared(config)
         self._lock = threading.Lock()
         self._closed = False
         self._made: dict[str, Provider] = {}
@@ -204,9 +236,13 @@ class Directory(Mapping[str, Provider]):
         return len(self._made)
 
     async def aclose(self) -> None:
-        """Close the pool; the providers have been closed before."""
+        """Close the connections; the providers have been closed before."""
         self._closed = True
-        await self._pool.aclose()
+        try:
+            if self._shared is not None:
+                await self._shared.aclose()
+        finally:
+            await self._pool.aclose()
 
     def profile_of(self, name: str, model: str) -> ModelProfile:
         """What *model* of the provider *name* accepts. Needs no key, and asks nobody."""
@@ -219,7 +255,12 @@ class Directory(Mapping[str, Provider]):
         entry = self._entry(config.provider)
         if isinstance(entry, ProviderSpec):
             return connect(
-                config, entry, pool=self._pool, environ=self._environ, send=self._send
+                config,
+                entry,
+                pool=self._pool,
+                environ=self._environ,
+                send=self._send,
+                shared=self._shared,
             )
         if self._send is not None:
             # What it sends would go past a recording, and out into the world.

@@ -13,21 +13,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._lazy import lazily
-from ._compose import Handler, Middleware, compose
+from ._compose import ClosableMiddleware, Handler, Middleware, compose
 
 if TYPE_CHECKING:
+    from ..costs import (
+        FREE,
+        CallCost,
+        Found,
+        Price,
+        PriceBook,
+        PriceTable,
+        cost_of,
+    )
     from ._balance import balance
     from ._cache import cache
     from ._circuit_breaker import circuit_breaker
     from ._collector import ChunkCollector, MetricsCollector, metrics
-    from ._cost import CallCost, CostTracker, Spent, cost_of
+    from ._cost_tracker import CostTracker, Spent
     from ._disk_cache import DiskCache
     from ._fallback import fallback
     from ._hedge import hedge
     from ._ledger import Budget, Hold, MemoryLedger, Refusal, SpendLedger
     from ._logging import Logger, logging
-    from ._prices import FREE, Found, Price, PriceBook, PriceTable
     from ._rate_limit import rate_limit
+    from ._redis_cache import RedisCache
+    from ._redis_ledger import RedisLedger
     from ._retry import retry
     from ._spend import spend_limit
     from ._split import split
@@ -38,18 +48,20 @@ else:
     __getattr__ = lazily(
         __name__,
         {
+            ".costs": "FREE CallCost Found Price PriceBook PriceTable cost_of",
             "_balance": "balance",
             "_cache": "cache",
             "_circuit_breaker": "circuit_breaker",
             "_collector": "ChunkCollector MetricsCollector metrics",
-            "_cost": "CallCost CostTracker Spent cost_of",
+            "_cost_tracker": "CostTracker Spent",
             "_disk_cache": "DiskCache",
             "_fallback": "fallback",
             "_hedge": "hedge",
             "_ledger": "Budget Hold MemoryLedger Refusal SpendLedger",
             "_logging": "Logger logging",
-            "_prices": "FREE Found Price PriceBook PriceTable",
             "_rate_limit": "rate_limit",
+            "_redis_cache": "RedisCache",
+            "_redis_ledger": "RedisLedger",
             "_retry": "retry",
             "_spend": "spend_limit",
             "_split": "split",
@@ -64,6 +76,7 @@ __all__ = [
     "CacheStore",
     "CallCost",
     "ChunkCollector",
+    "ClosableMiddleware",
     "CostTracker",
     "DiskCache",
     "Found",
@@ -77,6 +90,8 @@ __all__ = [
     "Price",
     "PriceBook",
     "PriceTable",
+    "RedisCache",
+    "RedisLedger",
     "Refusal",
     "SpendLedger",
     "Spent",

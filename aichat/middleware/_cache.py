@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import AsyncGenerator, Callable
 from copy import copy
-from typing import Final, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 from attrs import define, evolve, field
 
@@ -19,6 +19,7 @@ from ..types import (
     FinishReason,
     ResponseEnd,
     ResponseStart,
+    Secret,
     StreamChunk,
     UsageUpdate,
     fold,
@@ -26,10 +27,13 @@ from ..types import (
 )
 from ..types._values import is_number
 from ._cache_key import cache_key
-from ._compose import Handler, Middleware
+from ._compose import Handler, Middleware, owning
 from ._flights import Failed, Flight, Flights, Landed, Outcome, Seat
 from ._remaining import Remaining
 from ._stores import CacheStore, MemoryCache, check_ttl
+
+if TYPE_CHECKING:
+    from ..redis import RedisState
 
 __all__ = ["cache"]
 
@@ -52,6 +56,7 @@ def cache(
     ttl: float | None = None,
     when: Callable[[ChatRequest], bool] | None = None,
     patience: float = 30.0,
+    redis: str | Secret | RedisState | None = None,
 ) -> Middleware:
     """
     Answer a request from *store* if the same one has been answered before.
@@ -63,6 +68,7 @@ def cache(
 
         cache(DiskCache("answers.db"), namespace=f"team-{team}")
         cache(when=lambda request: request.temperature == 0, ttl=600)
+        cache(redis="redis://localhost", namespace=f"team-{team}")
 
     Only whole answers are kept: no error, nothing partial, filtered or without content, no
     invalid tool call. *ttl* is in seconds; ``None`` leaves it to the store. A store that
@@ -73,9 +79,12 @@ def cache(
     seconds without an answer (its consumer may be slow) one more asks; 0: all do.
 
     What is answered so has `ChatResponse.from_cache`, and its usage is what it cost then.
-    Raises `ConfigError`. Closing the store is up to whoever made it.
+    Raises `ConfigError`. Closing the store is up to whoever made it; *redis*, an address or a
+    `RedisState`, stands for a `RedisCache`, and what it opens for an address the client closes.
     """
-    if store is not None and namespace is None:
+    if store is not None and redis is not None:
+        raise ConfigError("cache takes either a store or redis.")
+    if not (store is None and redis is None) and namespace is None:
         raise ConfigError(
             "cache: a store that is passed in may be shared, so it needs a namespace, one "
             "for each tenant or API key: cache(store, namespace='…')."
@@ -89,8 +98,16 @@ def cache(
         )
     if not isinstance(store, CacheStore | None):  # pyright: ignore[reportUnnecessaryIsInstance]  # types can lie
         raise ConfigError(f"cache: a store has the methods get and set; got {store!r}.")
+    aclose = None
+    if redis is not None:
+        from ..redis._owned import Owned
+        from ._redis_cache import RedisCache
+
+        owned = Owned(redis)
+        store, aclose = RedisCache(owned.state), owned.aclose
     shelf = _Shelf(MemoryCache() if store is None else store, ttl)
-    return _Cache(shelf, namespace or "own", when, Flights(patience)).answer
+    answer = _Cache(shelf, namespace or "own", when, Flights(patience)).answer
+    return answer if aclose is None else owning(answer, aclose)
 
 
 @final

@@ -10,13 +10,13 @@ Behaviour around a call, as functions.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, final, runtime_checkable
 
 from ..types import ChatRequest, StreamChunk
 
-__all__ = ["Handler", "Middleware", "compose"]
+__all__ = ["ClosableMiddleware", "Handler", "Middleware", "compose", "owning"]
 
 #: Answers a request.
 Handler: TypeAlias = Callable[[ChatRequest], AsyncGenerator[StreamChunk, None]]
@@ -24,6 +24,24 @@ Handler: TypeAlias = Callable[[ChatRequest], AsyncGenerator[StreamChunk, None]]
 Middleware: TypeAlias = Callable[
     [ChatRequest, Handler], AsyncGenerator[StreamChunk, None]
 ]
+
+
+@runtime_checkable
+class ClosableMiddleware(Protocol):
+    """
+    A `Middleware` that owns something, such as connections.
+
+    `Client.aclose` closes those that the client was made with, after its calls have ended.
+    One that serves several clients is closed by each, so it must be usable afterwards.
+    """
+
+    def __call__(
+        self, request: ChatRequest, call_next: Handler, /
+    ) -> AsyncGenerator[StreamChunk, None]: ...
+
+    async def aclose(self) -> None:
+        """Let go of what it owns. Harmless when done twice."""
+        ...
 
 
 def compose(middleware: Sequence[Middleware], handler: Handler) -> Handler:
@@ -46,6 +64,30 @@ def compose(middleware: Sequence[Middleware], handler: Handler) -> Handler:
                 yield chunk  # noqa: ASYNC119 -- this is where everything gets closed
 
     return stream
+
+
+def owning(layer: Middleware, aclose: Callable[[], Awaitable[None]]) -> Middleware:
+    """Return *layer* as a `ClosableMiddleware`, which *aclose* closes."""
+    return _Owning(layer, aclose)
+
+
+@final
+class _Owning:
+    __slots__ = ("_aclose", "_layer")
+
+    def __init__(
+        self, layer: Middleware, aclose: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._layer = layer
+        self._aclose = aclose
+
+    def __call__(
+        self, request: ChatRequest, call_next: Handler, /
+    ) -> AsyncGenerator[StreamChunk, None]:
+        return self._layer(request, call_next)
+
+    async def aclose(self) -> None:
+        await self._aclose()
 
 
 def _around(layer: Middleware, handler: Handler) -> Handler:

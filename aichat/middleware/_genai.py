@@ -25,6 +25,7 @@ from ..types import (
 
 __all__ = [
     "Attributes",
+    "about",
     "about_answer",
     "about_chat",
     "about_embedding",
@@ -53,6 +54,13 @@ _PROVIDERS: Final[Mapping[str, str]] = {
 def provider_name(name: str) -> str:
     """Whoever we call *name*, as the conventions call them."""
     return _PROVIDERS.get(name, name)
+
+
+def about(request: ChatRequest | EmbeddingRequest) -> Attributes:
+    """What *request* asks for."""
+    if isinstance(request, ChatRequest):
+        return about_chat(request)
+    return about_embedding(request)
 
 
 def about_chat(request: ChatRequest) -> Attributes:

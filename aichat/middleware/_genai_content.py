@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from ..types import (
     AudioPart,
@@ -34,36 +34,58 @@ from ..types import (
 )
 from ._genai import Attributes
 
-__all__ = ["content_wanted", "input_content", "output_content"]
+__all__ = [
+    "Details",
+    "Place",
+    "as_text",
+    "input_content",
+    "output_content",
+    "place_of",
+]
 
 _log = logging.getLogger("aichat")
 
 SWITCH: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-#: ``true`` is how the switch was set before it knew where to.
-_ON: Final = frozenset({"span_only", "span_and_event", "true"})
-_OFF: Final = frozenset({"", "no_content", "false"})
+
+#: Where what is said is recorded.
+Place: TypeAlias = Literal["span", "event", "both"]
+#: Attributes in their structure, as events have them.
+Details: TypeAlias = dict[str, Any]
+
+_SWITCHED: Final[Mapping[str, Place | None]] = {
+    "": None,
+    "no_content": None,
+    "span_only": "span",
+    "event_only": "event",
+    "span_and_event": "both",
+    # As the switch was set before it knew where to.
+    "false": None,
+    "true": "span",
+}
 
 
-def content_wanted(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the conventions' switch asks for content in spans."""
+def place_of(
+    content: Place | bool | None, environ: Mapping[str, str] = os.environ
+) -> Place | None:
+    """Where *content* is to be recorded, or what the conventions' switch says of that."""
+    if content is not None:
+        return "span" if content is True else content or None
     mode = environ.get(SWITCH, "").strip().lower()
-    if mode not in _ON | _OFF:
+    if mode not in _SWITCHED:
         # Not quoted: whatever got in there, it is not what we know.
         _log.warning(
-            "%s is neither SPAN_ONLY, SPAN_AND_EVENT nor NO_CONTENT: no content is recorded "
-            "(aichat records it in spans, and not in events)",
+            "%s is neither SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT nor NO_CONTENT: no "
+            "content is recorded",
             SWITCH,
         )
-    return mode in _ON
+    return _SWITCHED.get(mode)
 
 
-def input_content(request: ChatRequest) -> Attributes:
+def input_content(request: ChatRequest) -> Details:
     """The messages and tools of *request*."""
-    found: Attributes = {
-        "gen_ai.input.messages": _text([_message(m) for m in request.messages])
-    }
+    found: Details = {"gen_ai.input.messages": [_message(m) for m in request.messages]}
     if request.tools:
-        tools = [
+        found["gen_ai.tool.definitions"] = [
             {
                 "type": "function",
                 "name": tool.name,
@@ -72,14 +94,18 @@ def input_content(request: ChatRequest) -> Attributes:
             }
             for tool in request.tools
         ]
-        found["gen_ai.tool.definitions"] = _text(tools)
     return found
 
 
-def output_content(response: ChatResponse, finish_reason: str) -> Attributes:
+def output_content(response: ChatResponse, finish_reason: str) -> Details:
     """The message that *response* is, or has got to."""
     message = {**_message(response.message), "finish_reason": finish_reason}
-    return {"gen_ai.output.messages": _text([message])}
+    return {"gen_ai.output.messages": [message]}
+
+
+def as_text(details: Details) -> Attributes:
+    """In JSON, as spans have them: their attributes have no structure."""
+    return {name: dumps(value).decode() for name, value in details.items()}
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -138,7 +164,3 @@ def _arguments(call: ToolCallPart) -> Any:
         return loads(call.arguments)
     except JSONError:
         return call.arguments  # it was cut off, or is no JSON by design
-
-
-def _text(value: Any) -> str:
-    return dumps(value).decode()

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from attrs import frozen
 
 from .._version import __version__
+from ..redis._state import let_through_alone, round_trips, states_away
 from ..transport._breaker import circuits_open, circuits_opened
 
 if TYPE_CHECKING:
@@ -120,6 +121,14 @@ INSTRUMENTS: Final = (
         (*_ANSWER, "aichat.token.detail"),
     ),
     Instrument(
+        "cost",
+        "aichat.client.cost",
+        "counter",
+        "{USD}",
+        "What answers cost in US dollars, for those who pass prices to telemetry.",
+        (*_ANSWER, "aichat.cost.estimated"),
+    ),
+    Instrument(
         "active",
         "aichat.client.active_requests",
         "up-down counter",
@@ -200,6 +209,30 @@ INSTRUMENTS: Final = (
         "How often circuits have opened.",
         ("aichat.circuit",),
     ),
+    Instrument(
+        "redis_trips",
+        "aichat.client.redis.round_trips",
+        "observable counter",
+        "{round_trip}",
+        "How often Redis was asked for what processes share: ok or failed.",
+        ("aichat.redis.result",),
+    ),
+    Instrument(
+        "redis_away",
+        "aichat.client.redis.away",
+        "observable up-down counter",
+        "{state}",
+        "States whose Redis is away; 0 where all is well.",
+        ("aichat.redis.namespace",),
+    ),
+    Instrument(
+        "redis_alone",
+        "aichat.client.redis.alone",
+        "observable counter",
+        "{request}",
+        "Calls let through by this process's share of a limit, while Redis was away.",
+        ("aichat.redis.namespace",),
+    ),
 )
 
 
@@ -239,6 +272,7 @@ class Instruments:
     first_chunk: Histogram
     per_chunk: Histogram
     details: Counter
+    cost: Counter
     active: UpDownCounter
     requests: Counter
     errors: Counter
@@ -259,6 +293,9 @@ class Instruments:
 _OBSERVED: Final[Mapping[str, Callable[[], Mapping[str, int]]]] = {
     "circuits_open": circuits_open,
     "circuits_opened": circuits_opened,
+    "redis_trips": round_trips,
+    "redis_away": states_away,
+    "redis_alone": let_through_alone,
 }
 
 

@@ -11,11 +11,11 @@ from typing import Final, Protocol, final
 
 from attrs import define, field, frozen
 
-__all__ = ["Budget", "Hold", "MemoryLedger", "Refusal", "SpendLedger"]
+__all__ = ["STEPS", "Budget", "Hold", "MemoryLedger", "Refusal", "SpendLedger"]
 
 _ZERO: Final = Decimal(0)
 #: A window moves on in this many steps; money comes free a step too late, at most.
-_STEPS: Final = 60
+STEPS: Final = 60
 #: With so many keys it is worth looking for those that have spent nothing lately.
 _MANY: Final = 10_000
 
@@ -128,7 +128,7 @@ class _Account:
         per = self.budget.per
         if per is None or not amount:
             return
-        step = per / _STEPS
+        step = per / STEPS
         free_at = (now // step + 1) * step + per
         if self._steps and self._steps[-1][0] >= free_at:
             free_at, before = self._steps.pop()

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging as standard
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, Protocol, TypeAlias, final
 
 from attrs import define, field
@@ -29,8 +30,9 @@ from ..types import (
     Usage,
     UsageUpdate,
 )
-from ._compose import Handler, Middleware
+from ._compose import Middleware
 from ._trace_ids import trace_ids
+from ._watching import Watch, Watcher
 
 __all__ = ["Logger", "logging"]
 
@@ -81,41 +83,29 @@ def logging(
             f"The level of logging is one of {', '.join(_LEVELS)}; got {level!r}."
         )
     lines = _Lines(_log if logger is None else logger, level)
+    return _Logging(lines, content=content, clock=clock)
 
-    async def middleware(
-        request: ChatRequest, call_next: Handler
-    ) -> AsyncGenerator[StreamChunk, None]:
-        call = _Call(lines, request, clock, content)
-        keep = call.words.append if content else None
+
+@final
+class _Logging(Watcher):
+    """The middleware that `logging` makes."""
+
+    __slots__ = ("_clock", "_content", "_lines")
+
+    def __init__(
+        self, lines: _Lines, *, content: bool, clock: Callable[[], float]
+    ) -> None:
+        self._lines = lines
+        self._content = content
+        self._clock = clock
+
+    def watch(self, request: ChatRequest) -> Watch:
+        """Log that a call has started."""
+        call = _Call(self._lines, request, self._clock, self._content)
         call.started()
-        try:
-            chunks = call_next(request)
-            # Until there is output things may happen beneath a pull; afterwards nothing does.
-            while not call.spoken:
-                with listening(call.hear):
-                    chunk = await anext(chunks, None)
-                if chunk is None:
-                    break
-                call.opens_with(chunk)
-                yield chunk
-            async for chunk in chunks:
-                # The only thing that every chunk pays; most of them are text.
-                if type(chunk) is TextDelta:
-                    if keep is not None:
-                        keep(chunk.text)
-                elif type(chunk) in _TOLD:
-                    call.note(chunk)
-                yield chunk
-        except BaseException as error:
-            call.ended(error)
-            raise
-        call.ended(None)
-
-    return middleware
+        return call
 
 
-#: Chunks that hold what a line may say.
-_TOLD: Final[frozenset[type]] = frozenset({ResponseStart, UsageUpdate, ResponseEnd})
 #: The events that are worth a line, and its level if it is not that of all.
 _EVENTS: Final[Mapping[tuple[str, str], tuple[str, Level | None]]] = {
     ("waiting", "backoff"): ("AI request retried", "warning"),
@@ -157,8 +147,6 @@ class _Call:
     request: ChatRequest
     clock: Callable[[], float]
     content: bool
-    #: Whether there is output.
-    spoken: bool = False
     _began: float = field(init=False)
     _first: float | None = None
     #: In every line.
@@ -167,7 +155,7 @@ class _Call:
     _usage: Usage = field(factory=Usage)
     _end: ResponseEnd | None = None
     #: What was said, if that is wanted.
-    words: list[str] = field(factory=list)
+    _words: list[str] = field(factory=list)
     _sent: int = 0
     _retries: int = 0
     _cache: str | None = None
@@ -221,15 +209,25 @@ class _Call:
             fields |= _facts(event.error or self._failure)
         self.lines.write(level, message, fields)
 
-    def opens_with(self, chunk: StreamChunk) -> None:
-        """Take note of *chunk*, before which nothing has been said."""
-        self.note(chunk)
-        if not isinstance(chunk, (ResponseStart, UsageUpdate)):
-            self.spoken = True
-            self._first = self.clock()
+    def around(self) -> AbstractContextManager[None]:
+        """Hear what goes on beneath."""
+        return listening(self.hear)
 
-    def note(self, chunk: StreamChunk) -> None:
-        """Keep what *chunk* says for the last line."""
+    def note(self, chunks: Sequence[StreamChunk]) -> None:
+        """Keep what *chunks* say for the last line."""
+        if self.content:
+            self._words += [c.text for c in chunks if isinstance(c, TextDelta)]
+        if self._first is None and not isinstance(
+            chunks[0], (ResponseStart, UsageUpdate)
+        ):
+            self._first = self.clock()
+        # Nearly all of them are text.
+        if list(map(type, chunks)).count(TextDelta) < len(chunks):
+            for chunk in chunks:
+                if type(chunk) is not TextDelta:
+                    self._note(chunk)
+
+    def _note(self, chunk: StreamChunk) -> None:
         match chunk:
             case ResponseStart():
                 self._start = chunk
@@ -237,10 +235,8 @@ class _Call:
                 self._usage = usage
             case ResponseEnd():
                 self._end = chunk
-            case TextDelta(text=text) if self.content:
-                self.words.append(text)
             case _:
-                pass  # the first one may be anything
+                pass  # says nothing that a line would
 
     def ended(self, error: BaseException | None) -> None:
         """Log how it ended. Who leaves after the last chunk has not missed anything."""
@@ -284,7 +280,7 @@ class _Call:
         if self._cache is not None:
             fields["cache"] = self._cache
         if self.content:
-            fields["answer"] = "".join(self.words)
+            fields["answer"] = "".join(self._words)
         return fields
 
 

@@ -7,15 +7,26 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from math import isfinite
-from typing import Any, Final, Literal, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 from attrs import frozen
 
+from ..costs import (
+    Found,
+    Money,
+    Price,
+    PriceBook,
+    Reading,
+    charge,
+    find_price,
+    to_money,
+)
 from ..errors import AIChatError, ConfigError, SpendLimitError
 from ..types import (
     Accumulator,
     ChatRequest,
     ResponseStart,
+    Secret,
     StreamChunk,
     TextDelta,
     Usage,
@@ -24,10 +35,11 @@ from ..types import (
     estimate_tokens,
 )
 from ..types._values import is_number
-from ._compose import Handler, Middleware
-from ._cost import Reading, charge, find_price
+from ._compose import Handler, Middleware, owning
 from ._ledger import Budget, Hold, MemoryLedger, Refusal, SpendLedger
-from ._prices import Found, Money, Price, PriceBook, to_money
+
+if TYPE_CHECKING:
+    from ..redis import RedisState
 
 __all__ = ["spend_limit"]
 
@@ -37,6 +49,7 @@ _ZERO: Final = Decimal(0)
 #: So many chunks may come before we look at what they cost; after a long one we look at once.
 _CHUNKS: Final = 32
 _LONG: Final = 256
+_NAME: Final = "spending"
 
 
 def spend_limit(
@@ -49,6 +62,8 @@ def spend_limit(
     unpriced: Literal["refuse", "allow"] = "refuse",
     expected_output: int = 1000,
     ledger: SpendLedger | None = None,
+    redis: str | Secret | RedisState | None = None,
+    name: str = _NAME,
 ) -> Middleware:
     """
     Raise `SpendLimitError` before more is spent than this, in US dollars.
@@ -69,15 +84,46 @@ def spend_limit(
 
     It sees what is called beneath it: inside a `cache` hits do not come by, inside a
     `fallback` each model is looked at alone. Limits with the same *ledger* share their
-    books, and *ledger* may be one of several processes. Loads the price table, which takes a
-    second or two. Raises `ConfigError`.
+    books, and *ledger* may be one of several processes. *redis*, an address or a `RedisState`,
+    stands for a `RedisLedger`: the *total* is that of all processes that use the same *name*
+    and namespace. What it opens for an address the client closes. Loads the price table, which
+    takes a second or two. Raises `ConfigError`.
     """
     limits = _Limits.checked(per_call, total, per, unpriced, expected_output)
     if key is not None and limits.budget is None:
         raise ConfigError("spend_limit(key=…) has a total for each key: set total.")
     book = PriceBook.of(prices).load()
-    books = MemoryLedger() if ledger is None else ledger
+    if redis is None:
+        if name != _NAME:
+            raise ConfigError("spend_limit: a name is for those that share redis.")
+        return _limiting(
+            limits, key, book, unpriced, MemoryLedger() if ledger is None else ledger
+        )
+    if ledger is not None:
+        raise ConfigError("spend_limit takes either a ledger or redis.")
+    if limits.budget is None:
+        raise ConfigError("spend_limit(redis=…) shares a total: set total.")
+    from ..redis._owned import Owned
+    from ._redis_ledger import RedisLedger, check_budget
 
+    check_budget(limits.budget)
+    owned = Owned(redis)
+    shared = RedisLedger(owned.state, name=name)
+
+    async def aclose() -> None:
+        await shared.aclose()
+        await owned.aclose()
+
+    return owning(_limiting(limits, key, book, unpriced, shared), aclose)
+
+
+def _limiting(
+    limits: _Limits,
+    key: Callable[[ChatRequest], str] | None,
+    book: PriceBook,
+    unpriced: str,
+    books: SpendLedger,
+) -> Middleware:
     async def middleware(
         request: ChatRequest, call_next: Handler
     ) -> AsyncGenerator[StreamChunk, None]:

@@ -14,30 +14,40 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from functools import partial
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, final
 
+from attrs import frozen
+
+from ..errors import ConfigError
 from ..types import ChatRequest, StreamChunk
 from ._compose import Handler, Middleware
+from ._watching import Watch, Watcher
 
 # What records is imported when there is something to record to: every client has one of
 # these, and few processes have an SDK.
 if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from ..costs import Price, PriceBook
     from ..types import EmbeddingRequest, EmbeddingResponse
+    from ._genai_content import Place
     from ._watched_call import Recorder
 
 __all__ = ["Telemetry", "telemetry", "telemetry_among"]
+
+_PLACES: Final = (None, False, True, "span", "event", "both")
 
 
 def telemetry(
     *,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
-    content: bool | None = None,
+    logger_provider: LoggerProvider | None = None,
+    content: Place | bool | None = None,
+    prices: PriceBook | Mapping[str, Price] | None = None,
     propagate: bool = True,
     enabled: bool = True,
     clock: Callable[[], float] = time.perf_counter,
@@ -50,51 +60,72 @@ def telemetry(
     several places. Without providers of its own it uses the global ones. Where there is no
     SDK, it is as if it were not there.
 
-    *content* puts what is said into the spans. ``None`` leaves that to the variable
-    ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT``, which says no by default. Keys
-    are never recorded.
+    *content* says where to put what is said: into the ``"span"``, an ``"event"`` of its own,
+    which is a log record, or ``"both"``; ``True`` is the span. ``None`` leaves that to the
+    variable ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT``, which says no by
+    default. Keys are never recorded.
+
+    With *prices* it also tells what answers cost. They are loaded here and now, which takes a
+    second or two with a price table, so that no call has to wait for them; and they are not
+    there by default, so that nobody waits who has no use for them. ``PriceBook()`` is the
+    table alone.
 
     With *propagate* the server is told which trace it is part of, in the headers of the
     configured propagator (``traceparent``, unless you chose another one), as long as the
     span is recorded. These ids are random and mean nothing to anybody else; baggage, which
     may mean something, is not sent.
 
+    Raises `ConfigError` for a *content* that is none of these, and for prices without the
+    package that they come from.
+
     >>> quiet = telemetry(content=False, propagate=False)
     """
+    if content not in _PLACES:
+        raise ConfigError(
+            "Telemetry puts content into the 'span' (or True), an 'event', 'both', or "
+            f"nowhere (False); got {content!r}."
+        )
+    book: PriceBook | None = None
+    if prices is not None:
+        from ..costs import PriceBook
+
+        book = PriceBook.of(prices).load()
     return Telemetry(
-        tracer_provider, meter_provider, content, propagate, enabled, clock
+        _Settings(
+            tracers=tracer_provider,
+            meters=meter_provider,
+            loggers=logger_provider,
+            content=content,
+            prices=book,
+            propagate=propagate,
+            enabled=enabled,
+            clock=clock,
+        )
     )
+
+
+@frozen(kw_only=True)
+class _Settings:
+    """As in `telemetry`."""
+
+    tracers: TracerProvider | None
+    meters: MeterProvider | None
+    loggers: LoggerProvider | None
+    content: Place | bool | None
+    prices: PriceBook | None
+    propagate: bool
+    enabled: bool
+    clock: Callable[[], float]
 
 
 @final
-class Telemetry:
+class Telemetry(Watcher):
     """The middleware that `telemetry` makes."""
 
-    __slots__ = (
-        "_clock",
-        "_content",
-        "_enabled",
-        "_known",
-        "_meter_provider",
-        "_propagate",
-        "_tracer_provider",
-    )
+    __slots__ = ("_known", "_settings")
 
-    def __init__(
-        self,
-        tracer_provider: TracerProvider | None,
-        meter_provider: MeterProvider | None,
-        content: bool | None,
-        propagate: bool,
-        enabled: bool,
-        clock: Callable[[], float],
-    ) -> None:
-        self._tracer_provider = tracer_provider
-        self._meter_provider = meter_provider
-        self._content = content
-        self._propagate = propagate
-        self._enabled = enabled
-        self._clock = clock
+    def __init__(self, settings: _Settings) -> None:
+        self._settings = settings
         #: The last providers that were found, and the recorder for them.
         self._known: tuple[object, object, Recorder | None] | None = None
 
@@ -102,16 +133,18 @@ class Telemetry:
         self, request: ChatRequest, call_next: Handler
     ) -> AsyncGenerator[StreamChunk, None]:
         """Answer with *call_next*, and watch if there is anybody to tell."""
+        if self._recorder() is None:
+            return call_next(request)
+        return super().__call__(request, call_next)
+
+    def watch(self, request: ChatRequest) -> Watch | None:
+        """Begin to record an answer, if there is anybody to tell."""
         recorder = self._recorder()
         if recorder is None:
-            return call_next(request)
+            return None
         from ._watched import watched_chat
 
-        return watched_chat(recorder, request, call_next)
-
-    def around(self, handler: Handler) -> Handler:
-        """Return *handler* with this around it."""
-        return partial(self, call_next=handler)
+        return watched_chat(recorder, request)
 
     async def embedding(
         self,
@@ -128,9 +161,10 @@ class Telemetry:
 
     def _recorder(self) -> Recorder | None:
         """Who records; ``None`` if nobody does. Asked for every call, so it is cheap."""
-        if not self._enabled:
+        settings = self._settings
+        if not settings.enabled:
             return None
-        tracers, meters = self._tracer_provider, self._meter_provider
+        tracers, meters = settings.tracers, settings.meters
         if tracers is None and meters is None and not _in_use():
             return None
         from opentelemetry import metrics, trace
@@ -147,12 +181,15 @@ class Telemetry:
             return None
         from ._watched import recorder_of
 
+        settings = self._settings
         return recorder_of(
             tracers,
             meters,
-            content=self._content,
-            propagate=self._propagate,
-            clock=self._clock,
+            settings.loggers,
+            content=settings.content,
+            prices=settings.prices,
+            propagate=settings.propagate,
+            clock=settings.clock,
         )
 
 

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
-from functools import partial
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from .._version import __version__
-from ..types import (
-    ChatRequest,
-    EmbeddingRequest,
-    EmbeddingResponse,
-    StreamChunk,
-    TextDelta,
-)
-from ._compose import Handler
-from ._genai import Attributes, about_chat, about_embedding
-from ._genai_content import content_wanted, input_content
+from ..types import ChatRequest, EmbeddingRequest, EmbeddingResponse
+from ._genai_content import Place, place_of
 from ._instruments import SCHEMA, instruments_of
-from ._watched_call import Recorder, WatchedCall, harmless
+from ._watched_call import Recorder, WatchedCall
+from ._watched_event import emitter_of
 
 if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
+
+    from ..costs import PriceBook
 
 __all__ = ["recorder_of", "watched_chat", "watched_embedding"]
 
@@ -31,16 +25,21 @@ __all__ = ["recorder_of", "watched_chat", "watched_embedding"]
 def recorder_of(
     tracers: TracerProvider,
     meters: MeterProvider,
+    loggers: LoggerProvider | None,
     *,
-    content: bool | None,
+    content: Place | bool | None,
+    prices: PriceBook | None,
     propagate: bool,
     clock: Callable[[], float],
 ) -> Recorder:
-    """What records with *tracers* and *meters*; the rest is as in `telemetry`."""
+    """What records with *tracers*, *meters* and *loggers*; the rest is as in `telemetry`."""
+    place = place_of(content)
     return Recorder(
         tracer=tracers.get_tracer("aichat", __version__, schema_url=SCHEMA),
         instruments=instruments_of(meters),
-        content=content_wanted() if content is None else content,
+        content=place in ("span", "both"),
+        emit=emitter_of(loggers) if place in ("event", "both") else None,
+        prices=prices,
         propagate=propagate,
         clock=clock,
     )
@@ -52,71 +51,21 @@ async def watched_embedding(
     embed: Callable[[EmbeddingRequest], Awaitable[EmbeddingResponse]],
 ) -> EmbeddingResponse:
     """Answer with *embed*, and record it."""
-    call = _call(recorder, "embeddings", request)
-    if not call.begin(partial(about_embedding, request)):
+    call = WatchedCall(recorder, request)
+    if not call.begin():
         return await embed(request)
     try:
-        with call.current():
+        with call.around():
             response = await embed(request)
         call.returned(response)
     except BaseException as error:
-        call.ended(error, 0)
+        call.ended(error)
         raise
-    call.ended(None, 0)
+    call.ended(None)
     return response
 
 
-async def watched_chat(
-    recorder: Recorder, request: ChatRequest, call_next: Handler
-) -> AsyncGenerator[StreamChunk, None]:
-    """Answer with *call_next*, and record it."""
-    call = _call(recorder, "chat", request)
-    if not call.begin(partial(_about, recorder, request)):
-        async with aclosing(call_next(request)) as chunks:
-            async for unseen in chunks:
-                yield unseen  # noqa: ASYNC119 -- closed by the chain
-        return
-    # All that nearly every chunk pays is this comparison and an addition.
-    usual = TextDelta if call.said is None else None
-    output = 0
-    try:
-        async with aclosing(call_next(request)) as chunks:
-            # Until there is output things may happen beneath a pull; afterwards nothing does.
-            while not call.spoken:
-                with call.current():
-                    chunk = await anext(chunks, None)
-                if chunk is None:
-                    break
-                output += call.note(chunk)
-                yield chunk  # noqa: ASYNC119 -- closed by the chain
-            async for chunk in chunks:
-                if type(chunk) is usual:
-                    output += 1
-                else:
-                    output += call.note(chunk)
-                yield chunk  # noqa: ASYNC119 -- closed by the chain
-    except BaseException as error:
-        call.ended(error, output)
-        raise
-    call.ended(None, output)
-
-
-def _call(
-    recorder: Recorder,
-    operation: Literal["chat", "embeddings"],
-    request: ChatRequest | EmbeddingRequest,
-) -> WatchedCall:
-    return WatchedCall(
-        recorder=recorder,
-        operation=operation,
-        provider=request.provider_name or "",
-        model=request.model_name,
-    )
-
-
-def _about(recorder: Recorder, request: ChatRequest) -> Attributes:
-    asked = about_chat(request)
-    if recorder.content:
-        with harmless():
-            asked |= input_content(request)
-    return asked
+def watched_chat(recorder: Recorder, request: ChatRequest) -> WatchedCall | None:
+    """Begin to record the answer to *request*; ``None`` if that fails."""
+    call = WatchedCall(recorder, request)
+    return call if call.begin() else None

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ..errors import AIChatError
 from ..transport import CallEvent, listening
 from ..transport._observation import observation, observe_also
 from ..types import (
-    Accumulator,
+    ChatRequest,
     ChatResponse,
+    EmbeddingRequest,
     EmbeddingResponse,
-    ResponseEnd,
-    ResponseStart,
+    Message,
+    Role,
     StreamChunk,
     Usage,
-    UsageUpdate,
 )
 from ._genai import (
     Attributes,
+    about,
     about_answer,
     about_observation,
     about_usage,
@@ -32,15 +32,18 @@ from ._genai import (
     provider_name,
     server_of,
 )
-from ._genai_content import output_content
+from ._genai_content import Details, as_text, input_content, output_content
 from ._instruments import Instruments, Labels
+from ._watched_answer import Answer
+from ._watched_event import Emit
+from ._watching import harmless
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
-__all__ = ["Recorder", "WatchedCall", "harmless"]
+    from ..costs import CallCost, PriceBook, Reading
 
-_log = logging.getLogger("aichat")
+__all__ = ["Recorder", "WatchedCall"]
 
 Outcome: TypeAlias = Literal["success", "error", "cancelled", "left"]
 
@@ -55,133 +58,121 @@ _TRACE_HEADERS: Final = frozenset(
 )  # fmt: skip
 
 
-@contextmanager
-def harmless() -> Generator[None, None, None]:
-    """Log what goes wrong within: whoever only watches must not be what breaks the call."""
-    try:
-        yield
-    except Exception:
-        _log.exception("Telemetry raised")
-
-
 @frozen(kw_only=True)
 class Recorder:
-    """Where spans and measurements go, and what they may hold."""
+    """Where spans, measurements and events go, and what they may hold."""
 
     tracer: Tracer
     instruments: Instruments
+    #: Whether what is said goes into spans.
     content: bool
+    #: Where it goes besides.
+    emit: Emit | None
+    #: What tells the cost, which has been loaded.
+    prices: PriceBook | None
     propagate: bool
     clock: Callable[[], float]
 
 
 @final
-@define(eq=False, repr=False, kw_only=True)
+@define(eq=False, repr=False)  # it holds the prompt
 class WatchedCall:
     """A call under way. To be `ended`, however it ends."""
 
     recorder: Recorder
-    operation: Literal["chat", "embeddings"]
+    request: ChatRequest | EmbeddingRequest
     #: Who is asked for what; another one once the call has been rerouted.
-    provider: str
-    model: str
-    #: Whether there has been output.
-    spoken: bool = False
-    #: Chunks, if what was said is wanted.
-    said: list[StreamChunk] | None = None
+    _provider: str = field(init=False)
+    _model: str = field(init=False)
     _span: Span = field(init=False)
+    _headers: Mapping[str, str] = field(init=False)
     _labels: Labels = field(init=False)
     _began: float = field(init=False)
-    _first: float | None = None
-    _last: float | None = None
-    _start: ResponseStart = field(factory=ResponseStart)
-    _usage: Usage = field(factory=Usage)
-    _end: ResponseEnd | None = None
+    _answer: Answer = field(init=False)
     _server: tuple[str, int] | None = None
     _sent: int = 0
     #: What the last attempt failed with. Not the error: that would hold the frame that holds
     #: us, and put off the closing of what is left until the garbage collector comes by.
     _failed_with: str | None = None
 
-    def begin(self, about: Callable[[], Attributes]) -> bool:
-        """
-        Start the span; *about* says what is asked for, if anybody wants to know.
+    def __attrs_post_init__(self) -> None:
+        self._provider = self.request.provider_name or ""
+        self._model = self.request.model_name
+        wanted = self.recorder.content or self.recorder.emit is not None
+        self._answer = Answer(
+            clock=self.recorder.clock,
+            reading=self._priced(self.request),
+            said=[] if wanted else None,
+        )
 
-        Returns False if that fails. Then there is nothing to be ended.
-        """
+    def begin(self) -> bool:
+        """Start the span; False if that fails, and then there is nothing to be ended."""
         with harmless():
-            self._begin(about)
+            self._begin()
             return True
         return False
 
-    def _begin(self, about: Callable[[], Attributes]) -> None:
+    def _begin(self) -> None:
         from opentelemetry.trace import SpanKind
 
-        if self.recorder.content:
-            self.said = []
-        provider = provider_name(self.provider)
         # These are there from the beginning: samplers decide by them.
         self._span = self.recorder.tracer.start_span(
-            f"{self.operation} {self.model}",
+            f"{self._operation} {self._model}",
             kind=SpanKind.CLIENT,
-            attributes={
-                "gen_ai.operation.name": self.operation,
-                "gen_ai.provider.name": provider,
-                "gen_ai.request.model": self.model,
-            },
+            attributes=self._asked_for(),
         )
         if self._span.is_recording():
-            self._span.set_attributes(about() | about_observation(observation()))
+            self._span.set_attributes(about(self.request))
+            self._span.set_attributes(about_observation(observation()))
+            if self.recorder.content and isinstance(self.request, ChatRequest):
+                with harmless():
+                    self._span.set_attributes(as_text(input_content(self.request)))
+        self._headers = self._trace_headers()
         self._labels = self._call_labels()
         self._began = self.recorder.clock()
         self.recorder.instruments.active.add(1, self._labels)
 
+    @property
+    def _operation(self) -> str:
+        return "chat" if isinstance(self.request, ChatRequest) else "embeddings"
+
+    def _asked_for(self) -> Attributes:
+        return {
+            "gen_ai.operation.name": self._operation,
+            "gen_ai.provider.name": provider_name(self._provider),
+            "gen_ai.request.model": self._model,
+        }
+
     @contextmanager
-    def current(self) -> Generator[None, None, None]:
+    def around(self) -> Generator[None, None, None]:
         """Be the current span, and listen; around a pull, never across a yield."""
         from opentelemetry.trace import use_span
 
         with (
             use_span(self._span, record_exception=False, set_status_on_exception=False),
-            observe_also(self._trace_headers()),
+            observe_also(self._headers),
             listening(self._hear),
         ):
             yield
 
-    def note(self, chunk: StreamChunk) -> bool:
-        """Keep what *chunk* says of the answer; return whether it is output."""
-        if self.said is not None:
-            self.said.append(chunk)
-        match chunk:
-            case ResponseStart():
-                self._start = chunk
-                return False
-            case UsageUpdate(usage=usage):
-                self._usage = usage
-                return False
-            case ResponseEnd():
-                self._end = chunk
-                self._last = self.recorder.clock()
-                self.spoken = True
-                return False
-            case _:
-                if self._first is None:
-                    self._first = self.recorder.clock()
-                    self.spoken = True
-                return True
+    def note(self, chunks: Sequence[StreamChunk]) -> None:
+        """Keep what *chunks* say of the answer."""
+        self._answer.note(chunks)
 
     def returned(self, response: EmbeddingResponse) -> None:
         """Keep what *response* says."""
-        self._start = ResponseStart(model=response.model, provider=response.provider)
-        self._usage = response.usage
+        self._answer.returned(response)
 
-    def ended(self, error: BaseException | None, chunks: int) -> None:
-        """Record how it ended, after so many *chunks* of output."""
+    def ended(self, error: BaseException | None) -> None:
+        """Record how it ended."""
         with harmless():
             outcome = self._outcome(error)
-            self._measure(outcome, _code(error), chunks)
+            cost = self._cost()
+            self._measure(outcome, _code(error), cost)
             if self._span.is_recording():
-                self._describe(outcome, error, chunks)
+                self._describe(outcome, error, cost)
+            with harmless():
+                self._emit(outcome, error)
         with harmless():
             self._span.end()
 
@@ -192,7 +183,7 @@ class WatchedCall:
             case _ if isinstance(error, Exception):
                 return "error"
             # Who leaves after the last chunk has not missed anything.
-            case _ if self._end is not None:
+            case _ if self._answer.end is not None:
                 return "success"
             case GeneratorExit():
                 return "left"
@@ -205,34 +196,39 @@ class WatchedCall:
 
     def _call_labels(self) -> Labels:
         instruments = self.recorder.instruments
-        provider = provider_name(self.provider)
+        provider = provider_name(self._provider)
         return {
-            "gen_ai.operation.name": self.operation,
+            "gen_ai.operation.name": self._operation,
             "gen_ai.provider.name": instruments.providers.label(provider),
-            "gen_ai.request.model": instruments.models.label(self.model),
+            "gen_ai.request.model": instruments.models.label(self._model),
         }
 
-    def _measure(self, outcome: Outcome, code: str | None, chunks: int) -> None:
-        to = self.recorder.instruments
+    def _measure(
+        self, outcome: Outcome, code: str | None, cost: CallCost | None
+    ) -> None:
+        to, answer = self.recorder.instruments, self._answer
         to.active.add(-1, self._labels)
         call = self._call_labels()
         to.requests.add(1, {**call, "aichat.outcome": outcome})
         failed: Labels = {} if code is None else {"error.type": code}
         if failed:
             to.errors.add(1, {**call, **failed})
-        answer = self._answer_labels(call)
-        to.duration.record(self.recorder.clock() - self._began, {**answer, **failed})
-        if self._start.from_cache:
+        labels = self._answer_labels(call)
+        to.duration.record(self.recorder.clock() - self._began, {**labels, **failed})
+        if answer.start.from_cache:
             return  # what follows is about the provider, and nobody was asked
-        self._measure_tokens(answer)
-        if self._first is not None:
-            to.first_chunk.record(self._first - self._began, answer)
-            if self._last is not None and chunks > 1:
-                mean = (self._last - self._first) / (chunks - 1)
-                to.per_chunk.record(mean, answer)
+        self._measure_tokens(labels)
+        if cost is not None:
+            estimated: Labels = {"aichat.cost.estimated": cost.estimated}
+            to.cost.add(float(cost.total), {**labels, **estimated})
+        if answer.first is not None:
+            to.first_chunk.record(answer.first - self._began, labels)
+            if answer.last is not None and answer.output > 1:
+                mean = (answer.last - answer.first) / (answer.output - 1)
+                to.per_chunk.record(mean, labels)
 
     def _measure_tokens(self, labels: Labels) -> None:
-        to, usage = self.recorder.instruments, self._usage
+        to, usage = self.recorder.instruments, self._answer.usage
         for kind, tokens in (
             ("input", usage.input_tokens),
             ("output", usage.output_tokens),
@@ -249,8 +245,9 @@ class WatchedCall:
 
     def _answer_labels(self, call: Labels) -> Labels:
         labels, words = dict(call), self.recorder.instruments
-        if self._start.model is not None:
-            labels["gen_ai.response.model"] = words.models.label(self._start.model)
+        model = self._answer.start.model
+        if model is not None:
+            labels["gen_ai.response.model"] = words.models.label(model)
         if self._server is not None:
             host, port = self._server
             labels["server.address"] = words.servers.label(host)
@@ -258,38 +255,104 @@ class WatchedCall:
                 labels["server.port"] = port
         return labels
 
-    # --- the span --------------------------------------------------------------------
+    # --- what it cost ----------------------------------------------------------------
+
+    def _priced(self, request: ChatRequest | EmbeddingRequest) -> Reading | None:
+        if self.recorder.prices is None or not isinstance(request, ChatRequest):
+            return None
+        from ..costs import Reading
+
+        return Reading(request)
+
+    def _cost(self) -> CallCost | None:
+        """What it cost, if that is wanted and known; what is from a cache cost nothing."""
+        prices, answer = self.recorder.prices, self._answer
+        if prices is None or answer.start.from_cache:
+            return None
+        with harmless():
+            if answer.reading is None:
+                return self._embedding_cost(prices)
+            if answer.reading.came or answer.reading.texts:
+                return answer.reading.cost(prices)
+        return None
+
+    def _embedding_cost(self, prices: PriceBook) -> CallCost | None:
+        from ..costs import cost_of
+
+        usage = self._answer.usage
+        if usage.input_tokens is None:
+            return None
+        return cost_of(
+            ChatResponse(
+                message=Message(Role.ASSISTANT, ()),
+                usage=Usage(input_tokens=usage.input_tokens, output_tokens=0),
+                provider=self._provider,
+                model=self._model,
+            ),
+            prices=prices,
+        )
+
+    # --- the span, and the event ------------------------------------------------------
 
     def _describe(
-        self, outcome: Outcome, error: BaseException | None, chunks: int
+        self, outcome: Outcome, error: BaseException | None, cost: CallCost | None
     ) -> None:
         from opentelemetry.trace import Status, StatusCode
 
-        span, content = self._span, self.recorder.content
-        span.set_attributes(about_answer(self._start, self._end))
-        if not self._start.from_cache:
-            span.set_attributes(about_usage(self._usage))
-            # Not everybody tells what they send.
-            if attempts := self._attempts(error):
-                span.set_attribute("aichat.attempts", attempts)
-        span.set_attributes({"aichat.outcome": outcome, "aichat.chunks": chunks})
-        if self._first is not None:
+        span, answer = self._span, self._answer
+        span.set_attributes(self._answered())
+        # Not everybody tells what they send.
+        if not answer.start.from_cache and (attempts := self._attempts(error)):
+            span.set_attribute("aichat.attempts", attempts)
+        span.set_attributes({"aichat.outcome": outcome, "aichat.chunks": answer.output})
+        if cost is not None:
+            span.set_attribute("aichat.cost.usd", float(cost.total))
+            span.set_attribute("aichat.cost.estimated", cost.estimated)
+        if answer.first is not None:
             span.set_attribute(
-                "gen_ai.response.time_to_first_chunk", self._first - self._began
+                "gen_ai.response.time_to_first_chunk", answer.first - self._began
             )
-        if self.said:
-            span.set_attributes(
-                output_content(_folded(self.said), self._finish(outcome))
-            )
+        if self.recorder.content and answer.said:
+            span.set_attributes(as_text(self._output(outcome)))
         if outcome == "error" and isinstance(error, Exception):
             span.set_attributes(_about_error(error))
             # A provider's words may quote the prompt.
-            words = str(error) if content else _code(error)
+            words = str(error) if self.recorder.content else _code(error)
             span.set_status(Status(StatusCode.ERROR, words))
 
+    def _answered(self) -> Attributes:
+        answer = self._answer
+        answered = about_answer(answer.start, answer.end)
+        return (
+            answered
+            if answer.start.from_cache
+            else answered | about_usage(answer.usage)
+        )
+
+    def _emit(self, outcome: Outcome, error: BaseException | None) -> None:
+        """Say what was said, apart from the span, and as a part of its trace."""
+        emit, request = self.recorder.emit, self.request
+        if emit is None or not isinstance(request, ChatRequest):
+            return
+        said: Details = {
+            **self._asked_for(),
+            **about(request),
+            **about_observation(observation()),
+            **self._answered(),
+            **_because(_code(error)),
+            **input_content(request),
+            **(self._output(outcome) if self._answer.said else {}),
+        }
+        if self._server is not None:
+            said["server.address"], said["server.port"] = self._server
+        emit(said, self._span)
+
+    def _output(self, outcome: Outcome) -> Details:
+        return output_content(self._answer.folded(), self._finish(outcome))
+
     def _finish(self, outcome: Outcome) -> str:
-        if self._end is not None:
-            return finish_word(self._end.finish_reason)
+        if self._answer.end is not None:
+            return finish_word(self._answer.end.finish_reason)
         return "error" if outcome == "error" else "length"
 
     def _attempts(self, error: BaseException | None) -> int:
@@ -349,14 +412,17 @@ class WatchedCall:
         because = _because(_code(event.error))
         provider, colon, name = event.model.partition(":")
         # From here on it is them who are measured.
-        self.model = name if colon else provider
-        self.provider = event.provider or self.provider
+        self._model = name if colon else provider
+        self._provider = event.provider or self._provider
+        if self._answer.reading is not None:
+            address = f"{self._provider}:{self._model}"
+            self._answer.reading = self._priced(evolve(self.request, model=address))
         labels = {**self._asked(event), **because}
         self.recorder.instruments.reroutes.add(1, labels)
         self._event("aichat.reroute", {"aichat.model": event.model, **because})
 
     def _asked(self, event: CallEvent) -> Labels:
-        name = provider_name(event.provider or self.provider)
+        name = provider_name(event.provider or self._provider)
         known = self.recorder.instruments.providers.label(name)
         return {"gen_ai.provider.name": known}
 
@@ -397,10 +463,3 @@ def _about_error(error: Exception) -> Attributes:
         if error.request_id is not None:
             about["aichat.response.request_id"] = error.request_id
     return about
-
-
-def _folded(said: list[StreamChunk]) -> ChatResponse:
-    so_far = Accumulator()
-    for chunk in said:
-        so_far.add(chunk)
-    return so_far.response()

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
         check_base_url as check_base_url,
         check_headers as check_headers,
     )
-    from ._breaker import CircuitBreaker as CircuitBreaker, Passage as Passage
+    from ._breaker import (
+        AnyBreaker as AnyBreaker,
+        AnyPassage as AnyPassage,
+        CircuitBreaker as CircuitBreaker,
+        Passage as Passage,
+    )
     from ._deadline import Watch as Watch
     from ._dialect import Dialect as Dialect, Pipeline as Pipeline
     from ._errors import provider_error as provider_error, redact as redact
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
         AnyLimiter as AnyLimiter,
         Limiter as Limiter,
         Reservation as Reservation,
+        TooLong as TooLong,
         admit as admit,
     )
     from ._meter import Meter as Meter
@@ -52,11 +58,11 @@ else:
         __name__,
         {
             "_address": "check_base_url check_headers",
-            "_breaker": "CircuitBreaker Passage",
+            "_breaker": "AnyBreaker AnyPassage CircuitBreaker Passage",
             "_deadline": "Watch",
             "_dialect": "Dialect Pipeline",
             "_errors": "provider_error redact",
-            "_limit": "AnyLimiter Limiter Reservation admit",
+            "_limit": "AnyLimiter Limiter Reservation TooLong admit",
             "_meter": "Meter",
             "_ndjson": "NDJSONDecoder",
             "_observation": "Observation observation observe",

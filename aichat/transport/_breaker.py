@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from threading import Lock
-from typing import Final, final
+from typing import Final, Protocol, final
 from weakref import WeakSet
 
 from attrs import define, field
@@ -21,7 +21,38 @@ from ..errors import (
 )
 from ._retry import check_number
 
-__all__ = ["CircuitBreaker", "Passage", "circuits_open", "circuits_opened"]
+__all__ = [
+    "AnyBreaker",
+    "AnyPassage",
+    "CircuitBreaker",
+    "Passage",
+    "circuits_open",
+    "circuits_opened",
+]
+
+
+class AnyPassage(Protocol):
+    """One call's way through a breaker. Neither method waits or raises."""
+
+    def began(self) -> None:
+        """Say that the answer has begun: the provider is there."""
+        ...
+
+    def ended(self, error: BaseException | None = None) -> None:
+        """Say how it ended; whatever happens. Only the first time counts."""
+        ...
+
+
+class AnyBreaker(Protocol):
+    """What the transport and the middleware want of a breaker, wherever its counts are kept."""
+
+    async def admit(self, key: str = "") -> AnyPassage:
+        """Ask to call *key*, an origin. Raises `CircuitOpenError`."""
+        ...
+
+    def is_open(self, key: str = "") -> bool:
+        """Whether a call of *key* would be refused now, by what is known."""
+        ...
 
 
 @define(eq=False)
@@ -39,7 +70,7 @@ class CircuitBreaker:
     #: Seconds.
     cooldown: float = field(default=30.0, validator=check_number)
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True, repr=False)
-    _circuits: dict[str, _Circuit] = field(factory=dict, init=False, repr=False)
+    _circuits: dict[str, Circuit] = field(factory=dict, init=False, repr=False)
     #: Around every look at a circuit that leads to a change of it; never while waiting.
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
@@ -47,23 +78,21 @@ class CircuitBreaker:
         with _all_lock:
             _all.add(self)
 
+    async def admit(self, key: str = "") -> Passage:
+        """`enter`, for those who may have to wait for other breakers."""
+        return self.enter(key)
+
     def enter(self, key: str = "") -> Passage:
         """Ask to call *key*, an origin. Raises `CircuitOpenError`."""
         with self._lock:
             circuit = self._circuits.get(key)
             if circuit is None:
-                circuit = self._circuits[key] = _Circuit(key)
+                circuit = self._circuits[key] = Circuit(key)
             probe = circuit.opened_at is not None
             if circuit.opened_at is not None:
                 left = circuit.opened_at + self.cooldown - self.clock()
                 if left > 0 or circuit.probing:
-                    raise CircuitOpenError(
-                        f"{key or 'The provider'} failed {circuit.failures} times in a row "
-                        "and is left alone for a while.",
-                        # While somebody probes, nobody knows how long it takes.
-                        retry_after=max(left, 0.0),
-                        context={"last_error": circuit.last_error},
-                    )
+                    raise circuit.refusal(left)
                 circuit.probing = True
         return Passage(self, circuit, probe)
 
@@ -104,7 +133,8 @@ def circuits_opened() -> dict[str, int]:
         return dict(_openings)
 
 
-def _note_opening(key: str) -> None:
+def note_opening(key: str) -> None:
+    """Count an opening of *key*."""
     with _all_lock:
         if key not in _openings and len(_openings) >= _MOST_COUNTED:
             key = "other"
@@ -112,12 +142,24 @@ def _note_opening(key: str) -> None:
 
 
 @define(eq=False)
-class _Circuit:
+class Circuit:
+    """What is known of one origin."""
+
     key: str = ""
     failures: int = 0
     opened_at: float | None = None
     probing: bool = False
     last_error: str = ""
+
+    def refusal(self, left: float) -> CircuitOpenError:
+        """What a call gets, *left* seconds before the next one may probe."""
+        return CircuitOpenError(
+            f"{self.key or 'The provider'} failed {self.failures} times in a row "
+            "and is left alone for a while.",
+            # While somebody probes, nobody knows how long it takes.
+            retry_after=max(left, 0.0),
+            context={"last_error": self.last_error},
+        )
 
     def close(self) -> None:
         self.failures = 0
@@ -131,7 +173,7 @@ class Passage:
     """One call's way through a `CircuitBreaker`; to be `ended` whatever happens."""
 
     _breaker: CircuitBreaker
-    _circuit: _Circuit
+    _circuit: Circuit
     _probe: bool
     _begun: bool = field(default=False, init=False)
     _over: bool = field(default=False, init=False)
@@ -154,7 +196,7 @@ class Passage:
         if self._over:
             return
         self._over = True
-        down = _is_down(error)
+        down = is_down(error)
         if down is None and self._begun:
             down = False
         with self._breaker._lock:
@@ -172,14 +214,14 @@ class Passage:
                 # One that was under way when it opened says nothing new.
                 if probe or (opens and circuit.opened_at is None):
                     circuit.opened_at = self._breaker.clock()
-                    _note_opening(circuit.key)
+                    note_opening(circuit.key)
             case False if probe or circuit.opened_at is None:
                 circuit.close()
             case _:
                 pass  # it says nothing; a call from before the circuit opened, not enough
 
 
-def _is_down(error: BaseException | None) -> bool | None:
+def is_down(error: BaseException | None) -> bool | None:
     """Whether *error* says that the provider is down; ``None`` if it says neither."""
     match error:
         case None:

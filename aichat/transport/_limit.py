@@ -12,9 +12,9 @@ loop, so a queue stands before it, and every loop has buckets of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Protocol, final
+from collections.abc import Awaitable, Callable, Mapping
+from math import inf
+from typing import Final, Protocol, final
 
 from attrs import define, field
 
@@ -23,7 +23,7 @@ from ._bucket import Bucket
 from ._deadline import Watch
 from ._rates import ONE_REQUEST, Cost, Kind, RateLimit
 
-__all__ = ["AnyLimiter", "Limiter", "Reservation", "admit"]
+__all__ = ["AnyLimiter", "Limiter", "Reservation", "TooLong", "admit"]
 
 
 class Reservation(Protocol):
@@ -53,12 +53,20 @@ class AnyLimiter(Protocol):
     @property
     def limit(self) -> RateLimit: ...
 
-    async def reserve(self, cost: Cost = ONE_REQUEST, /) -> Reservation:
-        """Wait until there is room for *cost*. Who is cancelled meanwhile has taken nothing."""
-        ...
+    async def reserve(
+        self,
+        cost: Cost = ONE_REQUEST,
+        /,
+        *,
+        within: float = inf,
+        waits: Callable[[float], None] | None = None,
+    ) -> Reservation:
+        """
+        Wait until there is room for *cost*. Who is cancelled meanwhile has taken nothing.
 
-    def wait_for(self, cost: Cost = ONE_REQUEST, /) -> float:
-        """Seconds that `reserve` would take by what is known now; 0 if it would not wait."""
+        *waits* is told for how many seconds, as far as that is known, before any waiting.
+        Raises `TooLong`, at once, if that is more than *within*.
+        """
         ...
 
     def pause(self, seconds: float, /) -> None:
@@ -70,6 +78,14 @@ class AnyLimiter(Protocol):
         ...
 
 
+class TooLong(Exception):
+    """There would be room after *seconds*, and that is too late."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"It would take {seconds:g} s.")
+        self.seconds: Final = seconds
+
+
 async def admit(
     limiter: AnyLimiter, cost: Cost, watch: Watch, waits: Callable[[float], None]
 ) -> Reservation:
@@ -79,13 +95,16 @@ async def admit(
     *waits* is told how long that will take. Raises `DeadlineError`, at once if it is hopeless:
     its `retry_after` says how long the wait would have been.
     """
-    seconds = limiter.wait_for(cost)
-    if seconds > 0:
-        waits(seconds)
-        watch.enter("pool")
-        if seconds > watch.until_due:
-            raise watch.late().note(retry_after=seconds)
-    return await watch.during("pool", partial(limiter.reserve, cost))
+
+    def reserve() -> Awaitable[Reservation]:
+        return limiter.reserve(cost, within=watch.until_due, waits=waits)
+
+    try:
+        return await watch.during("pool", reserve)
+    except TooLong as error:
+        seconds = error.seconds
+    watch.enter("pool")
+    raise watch.late().note(retry_after=seconds)
 
 
 @final
@@ -106,10 +125,26 @@ class Limiter:
         factory=dict, init=False, repr=False
     )
 
-    async def reserve(self, cost: Cost = ONE_REQUEST) -> Reservation:
-        """Wait until there is room for *cost*; more than a burst is taken for a burst."""
+    async def reserve(
+        self,
+        cost: Cost = ONE_REQUEST,
+        *,
+        within: float = inf,
+        waits: Callable[[float], None] | None = None,
+    ) -> Reservation:
+        """
+        Wait until there is room for *cost*; more than a burst is taken for a burst.
+
+        *waits* is told for how many seconds, as far as that is known. Raises `TooLong`, at
+        once, if that is more than *within*.
+        """
         lane = self._lane()
         amounts = self.limit.amounts(cost)
+        if (seconds := lane.expect(amounts)) > 0:
+            if waits is not None:
+                waits(seconds)
+            if seconds > within:
+                raise TooLong(seconds)
         lane.join(amounts)
         try:
             async with lane.turn:
@@ -127,11 +162,7 @@ class Limiter:
         It may turn out shorter or longer, as answers come out shorter or longer than was
         thought.
         """
-        lane = self._lane()
-        amounts = self.limit.amounts(cost)
-        return lane.seconds_until({
-            kind: amount + lane.queued[kind] for kind, amount in amounts.items()
-        })
+        return self._lane().expect(self.limit.amounts(cost))
 
     def pause(self, seconds: float) -> None:
         """Let nobody through for *seconds*: the provider says that the allowance is used up."""
@@ -203,6 +234,10 @@ class _Lane:
             # Who needs nothing of something does not wait for it.
             *(self.buckets[k].seconds_until(a) for k, a in amounts.items() if a),
         )
+
+    def expect(self, amounts: Mapping[Kind, float]) -> float:
+        """How long until it is the turn of *amounts*, by what is known now."""
+        return self.seconds_until({k: a + self.queued[k] for k, a in amounts.items()})
 
     async def wait(self, seconds: float) -> None:
         """Wait for *seconds*, or until somebody has given something back."""

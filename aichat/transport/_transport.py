@@ -5,7 +5,7 @@ attempt. `Transport._retrying` is that order, and the only place to change it.
 ::
 
     stream ─▶ _retrying ─▶ _first_output ─▶ send
-                │ breaker.enter
+                │ breaker.admit
                 │ limiter.reserve
                 │ attempt: send, read, decode, until the first output chunk
                 └ sleep, and once more
@@ -48,7 +48,7 @@ from ..types import (
     loads,
 )
 from ._address import check_base_url, check_headers, origin_of, secrets_of
-from ._breaker import CircuitBreaker, Passage
+from ._breaker import AnyBreaker, AnyPassage
 from ._deadline import Watch
 from ._dialect import MAX_DOCUMENT, Dialect, Pipeline
 from ._download import Download
@@ -92,7 +92,7 @@ class Transport:
     #: ``None`` switches it off.
     budget: RetryBudget | None = field(factory=RetryBudget)
     limiter: AnyLimiter | None = None
-    breaker: CircuitBreaker | None = None
+    breaker: AnyBreaker | None = None
     deadlines: Deadlines = DEFAULT_DEADLINES
     #: Bytes of an answer that comes as one JSON document.
     max_document: int = MAX_DOCUMENT
@@ -315,7 +315,7 @@ class Transport:
     async def _retrying(self, call: _Call, attempt: Callable[[], Awaitable[T]]) -> T:
         """Retry, around the breaker, around the limiter, around *attempt*."""
         while True:
-            self._pass(call)
+            await self._pass(call)
             try:
                 await self._permit(call)
                 call.attempts += 1
@@ -332,11 +332,11 @@ class Transport:
             self._tell("waiting", call, reason="backoff", seconds=seconds)
             await call.watch.during("total", partial(self.sleep, seconds))
 
-    def _pass(self, call: _Call) -> None:
+    async def _pass(self, call: _Call) -> None:
         """Ask the breaker. Raises `CircuitOpenError`."""
         call.request_id = None
         if self.breaker is not None:
-            call.passage = self.breaker.enter(origin_of(call.request.base_url))
+            call.passage = await self.breaker.admit(origin_of(call.request.base_url))
 
     async def _permit(self, call: _Call) -> None:
         """Ask the limiter, and wait, unless that is hopeless."""
@@ -563,7 +563,7 @@ class _Call:
     #: What each attempt takes from the limiter.
     cost: Cost
     secrets: tuple[str, ...]
-    passage: Passage | None = None
+    passage: AnyPassage | None = None
     #: Of the attempt under way, and what counts its tokens if they are limited.
     reservation: Reservation | None = None
     meter: Meter | None = None

@@ -92,7 +92,7 @@ async def test_a_limit_for_each_key() -> None:
 
 def test_the_keys_are_bounded() -> None:
     """Who asked last is kept, and the others begin afresh."""  # I1
-    keyed = _rate_limit._Keyed(RateLimit(1))
+    keyed = _rate_limit._Keyed(lambda _: Limiter(RateLimit(1)))
     first, second = keyed["first"], keyed["second"]
     for number in range(_rate_limit._MOST_KEYS - 2):
         _ = keyed[str(number)]
@@ -107,7 +107,7 @@ def test_the_keys_are_bounded() -> None:
     ("limit", "options", "complaint"),
     [
         (60, {}, r"rate_limit takes a RateLimit.* got 60"),
-        (Limiter(RateLimit(1)), {"by": str}, "it takes a RateLimit"),
+        (Limiter(RateLimit(1)), {"by": str}, "they take a RateLimit"),
     ],
 )
 def test_a_mistake_is_found_when_it_is_made(

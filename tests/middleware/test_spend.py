@@ -27,8 +27,8 @@ from aichat import (
     Usage,
     compose,
 )
+from aichat.costs import FREE, Found, Price, PriceBook
 from aichat.middleware._ledger import Budget, Hold, MemoryLedger, Refusal
-from aichat.middleware._prices import FREE, Found, Price, PriceBook
 from aichat.middleware._spend import spend_limit
 from aichat.testing import FakeProvider, reply, tool_call
 from aichat.types import (

@@ -34,6 +34,7 @@ from aichat import (
     Tool,
     Usage,
 )
+from aichat.costs import Price, PriceBook
 from aichat.errors import RateLimitError, ServerError
 from aichat.middleware import _genai as genai
 from aichat.middleware._cache import cache
@@ -42,10 +43,11 @@ from aichat.middleware._genai_content import input_content, output_content
 from aichat.middleware._hedge import hedge
 from aichat.middleware._instruments import INSTRUMENTS, SCHEMA
 from aichat.middleware._retry import retry
+from aichat.redis import RedisLimiter, RedisState
 from aichat.testing import FakeProvider, reply
 from aichat.testing._fake import Reply
-from aichat.transport import CircuitBreaker, RetryPolicy
-from aichat.transport._breaker import circuits_open, circuits_opened
+from aichat.transport import CircuitBreaker, RateLimit, RetryPolicy
+from aichat.transport._breaker import _openings, circuits_open, circuits_opened
 from aichat.transport._observation import Observation
 from aichat.types import fold
 
@@ -171,8 +173,8 @@ def test_the_schema_is_one_that_is_published() -> None:
     assert re.fullmatch(r"https://opentelemetry\.io/schemas/1\.\d+\.0", SCHEMA)
 
 
-async def everything(sdk: SDK) -> CircuitBreaker:
-    """Calls in which each instrument has something to say; the breaker is to be kept."""
+async def everything(sdk: SDK) -> tuple[CircuitBreaker, RedisState]:
+    """Calls in which each instrument has something to say; what comes back is to be kept."""
     usage = Usage(input_tokens=9, output_tokens=5, reasoning_tokens=3)
     down = [ServerError("Down.")] * 4
     first: list[Reply] = [RateLimitError("Slow."), reply("Hi you", usage=usage), *down]
@@ -187,7 +189,7 @@ async def everything(sdk: SDK) -> CircuitBreaker:
         {"a": FakeProvider(first), "b": FakeProvider(second)},
         model="a:m",
         middleware=[
-            sdk.telemetry(),
+            sdk.telemetry(prices=PriceBook({"a:*": Price(1, 2)}, table=None)),
             cache(),
             fallback("b:n"),
             retry(RetryPolicy(max_retries=1), sleep=no_sleep),
@@ -200,7 +202,10 @@ async def everything(sdk: SDK) -> CircuitBreaker:
     await Client(
         {"a": Slow()}, model="a:m", middleware=[sdk.telemetry(), hedge(0.0)]
     ).complete("four")
-    return breaker
+    # Nobody listens there.
+    async with RedisState("redis://127.0.0.1:1") as state:
+        await RedisLimiter(state, RateLimit.per_second(1e9), "everything").reserve()
+    return breaker, state
 
 
 class Slow:
@@ -220,10 +225,11 @@ class Slow:
 async def test_what_comes_out_is_what_the_table_says() -> None:
     """Every instrument, its unit, description and buckets; and no label beside its own."""  # O1
     sdk = SDK()
-    breaker = await everything(sdk)
+    breaker, state = await everything(sdk)
     rows = {row.name: row for row in INSTRUMENTS}
     metrics = sdk.metrics()
     assert breaker.is_open("everything")
+    assert state.degraded
     assert metrics.keys() == rows.keys()
     for name, metric in metrics.items():
         row = rows[name]
@@ -268,11 +274,17 @@ async def test_circuits_are_observed() -> None:
 def test_circuits_are_bounded() -> None:
     """Whoever makes one for each user does not make as many labels."""  # O1
     breaker = CircuitBreaker(1)
-    for number in range(300):
-        breaker.enter(f"user {number}").ended(ServerError("Down."))
-    assert len(circuits_open()) <= 101
-    assert len(circuits_opened()) <= 101
-    assert circuits_opened()["other"] >= 200
+    before = circuits_opened()
+    try:
+        for number in range(300):
+            breaker.enter(f"user {number}").ended(ServerError("Down."))
+        assert len(circuits_open()) <= 101
+        assert len(circuits_opened()) <= 101
+        assert circuits_opened()["other"] >= 200
+    finally:
+        # Other tests count as well.
+        _openings.clear()
+        _openings.update(before)
 
 
 def test_the_readme_has_the_same_table() -> None:
@@ -300,6 +312,7 @@ asyncio.run(client.stream("Hi").response())
 assert not [name for name in sys.modules if name.startswith("opentelemetry")], "imported"
 request = aichat.ChatRequest("Hi", "fake:m")
 assert client._handler(request).ag_code is FakeProvider.stream.__code__, "wrapped"
+assert client._telemetry.watch(request) is None, "watched"
 """
 
 _GLOBAL: Final = """

@@ -1,18 +1,32 @@
-"""Whatever may become of a call, at every provider: the span and the data points, exactly."""
+"""
+Whatever may become of a call, at every provider: its span and its data points, all of them.
+
+What is to be seen is worked out from what the reader got: nothing else may be there.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 from attrs import field, frozen
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
-from aichat import Client, TextDelta
+from aichat import (
+    AIChatError,
+    ChatResponse,
+    Client,
+    ResponseEnd,
+    ResponseStart,
+    TextDelta,
+    UsageUpdate,
+)
 from aichat.middleware._cache import cache
 from aichat.middleware._compose import Middleware
 from aichat.middleware._fallback import fallback
@@ -22,22 +36,40 @@ from aichat.middleware._instruments import INSTRUMENTS
 from aichat.testing import Simulator
 
 from ..simulated import KEY, TARGETS, Target
-from .watching import SDK
+from .watching import EVERYBODYS, SDK
 
 PROMPT: Final = "the-secret-question"
 
-#: What is recorded of an answer from a provider, and of less.
-_ANSWERED: Final = {
-    "gen_ai.client.operation.duration": 1,
-    "gen_ai.client.operation.time_to_first_chunk": 1,
-    "gen_ai.client.operation.time_per_output_chunk": 1,
-    "gen_ai.client.token.usage": 2,
-}
-_UNANSWERED: Final = {"gen_ai.client.operation.duration": 1}
-_BEGUN: Final = {**_UNANSWERED, "gen_ai.client.operation.time_to_first_chunk": 1}
+
+@frozen
+class Heard:
+    """What the reader got of a call."""
+
+    outcome: str
+    response: ChatResponse | None = None
+    #: Of output.
+    chunks: int = 0
+    error: AIChatError | None = None
 
 
-async def cancel(client: Client, sim: Simulator) -> None:
+async def ask(client: Client, _: Simulator) -> list[Heard]:
+    """Once."""
+    chunks = 0
+    stream = client.stream(PROMPT, max_tokens=500)
+    try:
+        async for chunk in stream:
+            chunks += not isinstance(chunk, (ResponseStart, UsageUpdate, ResponseEnd))
+    except AIChatError as error:
+        return [Heard("error", error.partial, chunks, error)]
+    return [Heard("success", await stream.response(), chunks)]
+
+
+async def ask_twice(client: Client, sim: Simulator) -> list[Heard]:
+    """The same."""
+    return [*await ask(client, sim), *await ask(client, sim)]
+
+
+async def cancel(client: Client, sim: Simulator) -> list[Heard]:
     """While it waits for its first word."""
     task = asyncio.create_task(client.complete(PROMPT, max_tokens=500))
     async with asyncio.timeout(10):
@@ -46,85 +78,74 @@ async def cancel(client: Client, sim: Simulator) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+    return [Heard("cancelled")]
 
 
-async def leave(client: Client, _: Simulator) -> None:
+async def leave(client: Client, _: Simulator) -> list[Heard]:
     """At the first word. The next ones do not come."""
+    chunks = 0
     async with client.stream(PROMPT, max_tokens=500) as stream:
         async for chunk in stream:
+            chunks += not isinstance(chunk, (ResponseStart, UsageUpdate))
             if isinstance(chunk, TextDelta):
                 break
-
-
-async def ask(client: Client, _: Simulator) -> None:
-    """Once."""
-    await client.complete(PROMPT, max_tokens=500)
-
-
-async def ask_twice(client: Client, sim: Simulator) -> None:
-    """The same."""
-    await ask(client, sim)
-    await ask(client, sim)
+    return [Heard("left", stream.partial(), chunks)]
 
 
 @frozen
 class Row:
     """What happens, and what is to be seen of it."""
 
-    happens: Callable[[Client, Simulator], Awaitable[None]]
-    #: Of each call.
+    happens: Callable[[Client, Simulator], Awaitable[list[Heard]]]
     outcomes: tuple[str, ...]
-    #: Requests as the last span counts them; None if they come from nowhere.
-    attempts: int | None
+    #: Requests that a span counts, and the simulator; the last call may need none.
+    attempts: int = 1
     #: The last span's events: each with those of its attributes that are not times.
     events: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    #: Data points of instruments beside those that every call has, by their labels.
-    points: Mapping[str, Mapping[tuple[str, ...], int]] = field(factory=dict)
-    #: How often each histogram has something recorded.
-    counts: Mapping[str, int] = field(factory=lambda: _ANSWERED)
+    #: Data points beside those that every call has: instrument, labels, how much.
+    points: tuple[tuple[str, Mapping[str, str], int], ...] = ()
     #: What the client has beneath its telemetry, given another model that may be asked.
     layers: Callable[[str], tuple[Middleware, ...]] = lambda _: ()
     #: What the simulator does first.
-    fault: Mapping[str, Any] | None = None
+    fault: Mapping[str, Any] | None = field(default=None, hash=False)
     retries: int = 0
+    #: Whether the other model answers.
+    rerouted: bool = False
 
 
-_BECAUSE: Final = "provider_unavailable"
+_BECAUSE: Final = {"error.type": "provider_unavailable"}
 ROWS: Final[Mapping[str, Row]] = {
-    "cancel": Row(
-        cancel,
-        ("cancelled",),
-        1,
-        counts=_UNANSWERED,
-        fault={"kind": "slow_start", "seconds": 60},
-    ),
-    "break": Row(
-        leave, ("left",), 1, counts=_BEGUN, fault={"kind": "stall", "after": 2}
-    ),
+    "success": Row(ask, ("success",)),
+    "error before output": Row(ask, ("error",), fault={"status": 503}),
+    "error after output": Row(ask, ("error",), fault={"kind": "hang_up", "after": 3}),
+    "cancel": Row(cancel, ("cancelled",), fault={"kind": "slow_start", "seconds": 60}),
+    "break": Row(leave, ("left",), fault={"kind": "stall", "after": 2}),
     "cache hit": Row(
         ask_twice,
         ("success", "success"),
-        None,
-        (("aichat.cache", {"aichat.cache.result": "hit"}),),
-        {"aichat.client.cache": {("miss",): 1, ("hit",): 1}},
-        {**_ANSWERED, "gen_ai.client.operation.duration": 2},
-        lambda _: (cache(),),
+        events=(("aichat.cache", {"aichat.cache.result": "hit"}),),
+        points=(
+            ("aichat.client.cache", {"aichat.cache.result": "miss"}, 1),
+            ("aichat.client.cache", {"aichat.cache.result": "hit"}, 1),
+        ),
+        layers=lambda _: (cache(),),
     ),
     "fallback": Row(
         ask,
         ("success",),
         2,
-        (("aichat.reroute", {"error.type": _BECAUSE}),),
-        {"aichat.client.reroutes": {(_BECAUSE,): 1}},
+        (("aichat.reroute", _BECAUSE),),
+        (("aichat.client.reroutes", _BECAUSE, 1),),
         layers=lambda model: (fallback(model),),
         fault={"status": 503},
+        rerouted=True,
     ),
     "hedge": Row(
         ask,
         ("success",),
         2,
         (("aichat.hedge", {}),),
-        {"aichat.client.hedges": {(): 1}},
+        (("aichat.client.hedges", {}, 1),),
         layers=lambda _: (hedge(0.0, budget=1.0),),
         fault={"kind": "slow_start", "seconds": 60},
     ),
@@ -135,31 +156,22 @@ ROWS: Final[Mapping[str, Row]] = {
         tuple(
             (
                 "aichat.retry",
-                {
-                    "aichat.attempt": attempt,
-                    "aichat.wait.reason": "backoff",
-                    "error.type": _BECAUSE,
-                },
+                {"aichat.attempt": n, "aichat.wait.reason": "backoff", **_BECAUSE},
             )
-            for attempt in (2, 3)
+            for n in (2, 3)
         ),
-        {"aichat.client.retries": {(_BECAUSE,): 2}},
-        {**_ANSWERED, "aichat.client.wait.duration": 2},
+        (
+            ("aichat.client.retries", _BECAUSE, 2),
+            ("aichat.client.wait.duration", {"aichat.wait.reason": "backoff"}, 2),
+        ),
         fault={"status": 503, "times": 2},
         retries=2,
     ),
 }
-#: Whose answers begin with the tokens of the prompt.
-_TELL_EARLY: Final = {"anthropic", "google", "vertex"}
-#: By which labels the points of a `Row` are told apart, besides the provider.
-_APART: Final[Mapping[str, tuple[str, ...]]] = {
-    "aichat.client.cache": ("aichat.cache.result",),
-    "aichat.client.reroutes": ("error.type",),
-    "aichat.client.hedges": (),
-    "aichat.client.retries": ("error.type",),
-}
 _LABELS: Final = {row.name: set(row.labels) for row in INSTRUMENTS}
-_HISTOGRAMS: Final = {row.name for row in INSTRUMENTS if row.kind == "histogram"}
+
+#: Instrument and labels, and how much; a histogram's is how often.
+Points = Counter[tuple[str, frozenset[tuple[str, Any]]]]
 
 
 @pytest.fixture
@@ -171,94 +183,216 @@ async def sim() -> AsyncIterator[Simulator]:
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 async def test_what_is_seen_of(target: Target, row: Row, sim: Simulator) -> None:
-    """The span's name, status, attributes and events, and each data point."""  # O1, X1
+    """The span's name, status, attributes and events, and each data point; and no other."""  # O1, O2, X1
     sdk = SDK()
     layers = row.layers(f"{target.provider}:{other_model(target)}")
     if row.fault is not None:
         sim.fail_next(**row.fault)
     async with target.client(sim, max_retries=row.retries) as plain:
-        await row.happens(plain.use(*layers, sdk.telemetry()), sim)
+        heard = await row.happens(plain.use(*layers, sdk.telemetry()), sim)
 
-    assert tuple(about(span)["aichat.outcome"] for span in sdk.spans) == row.outcomes
-    for span in sdk.spans:
-        check_span(span, target)
-    last = sdk.spans[-1]
-    assert about(last).get("aichat.attempts") == row.attempts
-    assert about(last).get("gen_ai.response.finish_reasons", ("stop",)) == ("stop",)
-    check_events(last, row, target)
-    check_points(sdk, row, target)
+    assert tuple(call.outcome for call in heard) == row.outcomes
+    assert len(sim.requests) == row.attempts
+    for span, call in zip(sdk.spans, heard, strict=True):
+        check_span(span, call, target, row, sim)
+    check_events(sdk.spans[-1], row, target)
+    wanted = points_of(heard, target, row, sim)
+    assert dict(measured(sdk)) == dict(wanted)  # 0 is not nothing
+    for name, labels in wanted:
+        assert {label for label, _ in labels} <= _LABELS[name]
+    check_sums(sdk, heard)
+    check_trace(sdk, sim)
     everything = " ".join(span.to_json() for span in sdk.spans) + str(sdk.measured())
     assert KEY not in everything
     assert PROMPT not in everything
-
-
-def about(span: ReadableSpan) -> Mapping[str, Any]:
-    return dict(span.attributes or {})
-
-
-def check_span(span: ReadableSpan, target: Target) -> None:
-    """What all of them have: nobody did anything wrong that came out."""
-    assert (span.name, span.kind) == (f"chat {target.model}", SpanKind.CLIENT)
-    assert span.status.status_code is StatusCode.UNSET
-    assert about(span).items() >= call_of(target).items()
-    assert "error.type" not in about(span)
 
 
 def other_model(target: Target) -> str:
     return f"{target.model}-b"
 
 
-def call_of(target: Target) -> dict[str, str]:
+def call_of(target: Target, model: str = "") -> dict[str, Any]:
     return {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": provider_name(target.provider),
-        "gen_ai.request.model": target.model,
+        "gen_ai.request.model": model or target.model,
     }
+
+
+def server_of(target: Target, sim: Simulator) -> dict[str, Any]:
+    parts = urlsplit(sim.base_url(target.dialect))
+    return {"server.address": parts.hostname, "server.port": parts.port}
+
+
+def is_asked(call: Heard) -> bool:
+    """Whether anybody was, and not only the cache."""
+    return call.response is None or not call.response.from_cache
+
+
+# --- spans ----------------------------------------------------------------------------------
+
+
+def check_span(
+    span: ReadableSpan, call: Heard, target: Target, row: Row, sim: Simulator
+) -> None:
+    assert (span.name, span.kind) == (f"chat {target.model}", SpanKind.CLIENT)
+    assert span.status.status_code is (
+        StatusCode.ERROR if call.error is not None else StatusCode.UNSET
+    )
+    assert span.status.description == (call.error and str(call.error.code))
+    about: dict[str, Any] = dict(span.attributes or {})
+    if call.chunks:
+        assert about.pop("gen_ai.response.time_to_first_chunk") > 0
+    assert about == {
+        **call_of(target),
+        "gen_ai.request.max_tokens": 500,
+        "gen_ai.request.stream": True,
+        "aichat.outcome": call.outcome,
+        "aichat.chunks": call.chunks,
+        **(server_of(target, sim) if is_asked(call) else {}),
+        **({"aichat.attempts": row.attempts} if is_asked(call) else {}),
+        **answer_of(call),
+        **error_of(call.error),
+    }
+
+
+def answer_of(call: Heard) -> dict[str, Any]:
+    response = call.response
+    if response is None:
+        return {}
+    reason = response.finish_reason
+    about: dict[str, Any] = {
+        "gen_ai.response.id": response.id,
+        "gen_ai.response.model": response.model,
+        "gen_ai.response.finish_reasons": (str(reason),) if reason else None,
+        "aichat.response.provider": response.provider,
+        "aichat.response.request_id": response.request_id,
+    }
+    if response.from_cache:
+        about["aichat.response.from_cache"] = True
+    else:
+        usage = response.usage
+        about |= {
+            "gen_ai.usage.input_tokens": usage.input_tokens,
+            "gen_ai.usage.output_tokens": usage.output_tokens,
+            "gen_ai.usage.cache_read.input_tokens": usage.cache_read_tokens,
+            "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
+            "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
+        }
+    return {name: value for name, value in about.items() if value is not None}
+
+
+def error_of(error: AIChatError | None) -> dict[str, Any]:
+    if error is None:
+        return {}
+    about: dict[str, Any] = {
+        "error.type": str(error.code),
+        "aichat.error.class": type(error).__name__,
+        "http.response.status_code": error.status,
+        "aichat.response.request_id": error.request_id,
+    }
+    return {name: value for name, value in about.items() if value is not None}
 
 
 def check_events(span: ReadableSpan, row: Row, target: Target) -> None:
     seen = [(event.name, dict(event.attributes or {})) for event in span.events]
-    assert [name for name, _ in seen] == [name for name, _ in row.events]
-    for (name, attributes), (_, wanted) in zip(seen, row.events, strict=True):
+    for name, attributes in seen:
         if name in {"aichat.reroute", "aichat.hedge"}:
             asked = other_model(target) if name == "aichat.reroute" else target.model
             assert attributes.pop("aichat.model") == f"{target.provider}:{asked}"
         # Without a pause, as the client of these tests has it.
         assert attributes.pop("aichat.wait.seconds", 0.0) == 0.0
-        assert attributes == wanted
+    assert seen == [(name, dict(wanted)) for name, wanted in row.events]
 
 
-def check_points(sdk: SDK, row: Row, target: Target) -> None:
-    measured, call = sdk.measured(), call_of(target)
-    by_outcome = {(o,): row.outcomes.count(o) for o in row.outcomes}
-    assert sdk.points("aichat.client.requests", "aichat.outcome") == by_outcome
-    assert measured["aichat.client.active_requests"] == [(call, 0)]
-    counts = {
-        name: sum(int(value) for _, value in points)
-        for name, points in measured.items()
-        if name in _HISTOGRAMS
-    }
-    early = {"gen_ai.client.token.usage": 1} if row.happens is leave else {}
-    assert counts == {**row.counts, **(early if target.provider in _TELL_EARLY else {})}
-    assert "aichat.client.errors" not in measured
-    for name, labels in _APART.items():
-        assert sdk.points(name, *labels) == row.points.get(name, {}), name
-    check_labels(measured, target, rerouted="aichat.client.reroutes" in row.points)
+def check_trace(sdk: SDK, sim: Simulator) -> None:
+    """Every request says which span it belongs to."""
+    known = set[str]()
+    for span in sdk.spans:
+        context = span.get_span_context()
+        assert context is not None
+        known.add(f"00-{context.trace_id:032x}-{context.span_id:016x}")
+    for request in sim.requests:
+        assert request.headers["traceparent"].rpartition("-")[0] in known
 
 
-def check_labels(
-    measured: Mapping[str, list[tuple[dict[str, Any], float]]],
-    target: Target,
-    *,
-    rerouted: bool,
-) -> None:
-    """Only those of the table, and of the call: a rerouted one counts for who answered."""
-    for name, points in measured.items():
-        call = call_of(target)
-        # Who is asked at first is who is active, until the end.
-        if rerouted and name != "aichat.client.active_requests":
-            call = {**call, "gen_ai.request.model": other_model(target)}
-        for labels, _ in points:
-            assert set(labels) <= _LABELS[name]
-            shared = labels.keys() & call.keys()
-            assert {n: labels[n] for n in shared} == {n: call[n] for n in shared}
+# --- data points ------------------------------------------------------------------------------
+
+
+def measured(sdk: SDK) -> Points:
+    """All but what is of the whole process: circuits, and the shared state."""
+    return Counter({
+        (name, frozenset(labels.items())): int(value)
+        for name, points in sdk.measured().items()
+        if not name.startswith(EVERYBODYS)
+        for labels, value in points
+    })
+
+
+def points_of(heard: list[Heard], target: Target, row: Row, sim: Simulator) -> Points:
+    found: Points = Counter()
+
+    def add(name: str, labels: Mapping[str, Any], count: int = 1) -> None:
+        found[name, frozenset(labels.items())] += count
+
+    # Who is asked at first is who is active, until the end.
+    add("aichat.client.active_requests", call_of(target), 0)
+    for call in heard:
+        who = call_of(target, other_model(target) if row.rerouted else "")
+        add("aichat.client.requests", {**who, "aichat.outcome": call.outcome})
+        failed = {"error.type": str(call.error.code)} if call.error else {}
+        if failed:
+            add("aichat.client.errors", {**who, **failed})
+        labels = dict(who)
+        if call.response is not None and call.response.model is not None:
+            labels["gen_ai.response.model"] = call.response.model
+        if is_asked(call):
+            labels |= server_of(target, sim)
+        add("gen_ai.client.operation.duration", {**labels, **failed})
+        if not is_asked(call):
+            continue
+        for kind, value in tokens_of(call, "gen_ai.token.type"):
+            if value is not None:
+                add("gen_ai.client.token.usage", {**labels, **kind})
+        for detail, value in details_of(call):
+            if value:
+                add("aichat.client.token.details", {**labels, **detail}, value)
+        if call.chunks:
+            add("gen_ai.client.operation.time_to_first_chunk", labels)
+        if call.chunks > 1 and call.outcome == "success":
+            add("gen_ai.client.operation.time_per_output_chunk", labels)
+    for name, more, count in row.points:
+        provider = {"gen_ai.provider.name": provider_name(target.provider)}
+        add(name, {**provider, **more}, count)
+    return found
+
+
+def tokens_of(call: Heard, label: str) -> list[tuple[dict[str, str], int | None]]:
+    if call.response is None:
+        return []
+    usage = call.response.usage
+    return [
+        ({label: "input"}, usage.input_tokens),
+        ({label: "output"}, usage.output_tokens),
+    ]
+
+
+def details_of(call: Heard) -> list[tuple[dict[str, str], int | None]]:
+    if call.response is None:
+        return []
+    label, usage = "aichat.token.detail", call.response.usage
+    return [
+        ({label: "cache_read"}, usage.cache_read_tokens),
+        ({label: "cache_creation"}, usage.cache_write_tokens),
+        ({label: "reasoning"}, usage.reasoning_tokens),
+    ]
+
+
+def check_sums(sdk: SDK, heard: list[Heard]) -> None:
+    """The tokens are those that the reader was told of."""
+    sums: Counter[tuple[str, ...]] = Counter()
+    for call in heard:
+        for name, value in tokens_of(call, "type"):
+            if value is not None and is_asked(call):
+                sums[(name["type"],)] += value
+    assert sdk.sums("gen_ai.client.token.usage", "gen_ai.token.type") == sums

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
+from opentelemetry.sdk._logs.export import (
+    InMemoryLogRecordExporter,
+    SimpleLogRecordProcessor,
+)
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     HistogramDataPoint,
@@ -18,12 +23,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from aichat.middleware._telemetry import Telemetry, telemetry
 
+#: What these are of is the whole process: other tests have a part in them.
+EVERYBODYS = ("aichat.client.circuits.", "aichat.client.redis.")
 #: A data point: its labels that tell it apart, and its count, or what it sums up to.
 Points = dict[tuple[str, ...], float]
 
 
 class SDK:
-    """Both providers, for one test."""
+    """All three providers, for one test."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -31,11 +38,22 @@ class SDK:
         self.tracers = TracerProvider()
         self.tracers.add_span_processor(SimpleSpanProcessor(self._exporter))
         self.meters = MeterProvider([self._reader])
+        self._written = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+        self.loggers = LoggerProvider()
+        self.loggers.add_log_record_processor(SimpleLogRecordProcessor(self._written))
 
     def telemetry(self, **settings: Any) -> Telemetry:
         return telemetry(
-            tracer_provider=self.tracers, meter_provider=self.meters, **settings
+            tracer_provider=self.tracers,
+            meter_provider=self.meters,
+            logger_provider=self.loggers,
+            **settings,
         )
+
+    @property
+    def written(self) -> Sequence[ReadableLogRecord]:
+        """The events that stand apart from spans."""
+        return self._written.get_finished_logs()
 
     @property
     def spans(self) -> Sequence[ReadableSpan]:

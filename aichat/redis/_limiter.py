@@ -1,0 +1,163 @@
+"""One quota for all processes (L5)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any, final
+
+from attrs import define, evolve, field
+
+from ..transport import Cost, Limiter, RateLimit, Reservation
+from ..transport._rates import ONE_REQUEST, Kind
+from ..types import Usage
+from ._lane import Lane
+from ._state import RedisState, check_name
+
+__all__ = ["RedisLimiter"]
+
+
+@final
+@define(eq=False)
+class RedisLimiter:
+    """
+    Keeps to a `RateLimit` together with all who use the same *name* in the same namespace.
+
+    Never more than *limit* says within any window of ``limit.per`` seconds, counted by the
+    server's clock when it is let through, and by what it has really used as soon as that is
+    known; with that between 98 and 99 percent of it can be used. Workers take turns, each
+    with the first of those who wait in it; all who wait in a worker are asked for in one
+    round trip, and whoever has to wait is told how long and does not ask again. Of the
+    tokens a tenth may go at once, of the requests ``limit.burst``, the rest evenly.
+
+    What a worker that dies has taken counts for one window. While Redis is away everybody
+    has an even share of the limit, without a burst, and what was taken so is told to Redis
+    afterwards. One that has lost its memory takes the window before for used, evenly. An
+    answer that needs more tokens than were reserved counts when that is known: only
+    estimates that are too low can lead to more than the limit.
+
+    All who share a name should have the same limit; the state belongs to whoever made it.
+    """
+
+    _state: RedisState
+    limit: RateLimit
+    name: str
+    _lanes: dict[asyncio.AbstractEventLoop, _Shared] = field(
+        factory=dict, init=False, repr=False
+    )
+
+    def __attrs_post_init__(self) -> None:
+        check_name("RedisLimiter", self.name)
+
+    async def reserve(
+        self,
+        cost: Cost = ONE_REQUEST,
+        *,
+        within: float = inf,
+        waits: Callable[[float], None] | None = None,
+    ) -> Reservation:
+        """
+        Wait until there is room for *cost*; more than the limit is taken for the limit.
+
+        *waits* is told for how many seconds. Raises `TooLong`, at once, if that is more than
+        *within*, and `ConfigError` if Redis does not let us in.
+        """
+        shared = self._shared()
+        amounts = self.limit.amounts(cost)
+        if not self._state.away:
+            time = await shared.lane.ask(tuple(amounts.values()), within, waits)
+            if time is not None:
+                shared.share = None
+                return _Reservation(self.limit, cost, shared.lane, time)
+        share = shared.alone()
+        reservation = await share.reserve(cost, within=within, waits=waits)
+        self._state.note_alone()
+        time = shared.lane.time
+        shared.lane.write(time, tuple(amounts.values()))
+        return _Reservation(self.limit, cost, shared.lane, time, reservation)
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody through for *seconds*, in any process."""
+        shared = self._shared()
+        shared.lane.pause(seconds)
+        if shared.share is not None:
+            shared.share.pause(seconds)
+
+    def learn(self, left: Mapping[Kind, float]) -> None:
+        """Hear from the provider how much is *left*; less than a burst is passed on."""
+        shared = self._shared()
+        shared.lane.learn(left)
+        if shared.share is not None:
+            shared.share.learn(left)
+
+    def _shared(self) -> _Shared:
+        loop = asyncio.get_running_loop()
+        shared = self._lanes.get(loop)
+        if shared is None:
+            for other in list(self._lanes):
+                if other.is_closed():
+                    self._lanes.pop(other, None)
+            lane = Lane.of(self._state, self.limit, self.name)
+            shared = self._lanes[loop] = _Shared(self._state, lane)
+        return shared
+
+
+@final
+@define(eq=False)
+class _Shared:
+    """What one loop has of a limit: its place in the queue, and its share for bad times."""
+
+    state: RedisState
+    lane: Lane
+    share: Limiter | None = None
+
+    def alone(self) -> Limiter:
+        """What is ours while Redis is away; nothing of it is there at the beginning."""
+        if self.share is None:
+            self.share = Limiter(self._shared_out())
+            self.share.learn(dict.fromkeys(self.share.limit.sizes, 0.0))
+        return self.share
+
+    def _shared_out(self) -> RateLimit:
+        limit = self.lane.limit
+        workers = self.lane.workers or self.state.workers
+        parts: dict[str, Any] = {
+            kind: rate * limit.per / workers for kind, (_, rate) in limit.sizes.items()
+        }
+        return evolve(limit, burst=max(1.0, limit.burst / workers), **parts)
+
+
+@final
+@define(eq=False)
+class _Reservation:
+    """A `Reservation` in Redis."""
+
+    _limit: RateLimit
+    _cost: Cost
+    _lane: Lane
+    _time: float | None
+    #: The one of our share, if Redis was away.
+    _share: Reservation | None = None
+    _over: bool = field(default=False, init=False)
+
+    def settle(self, usage: Usage) -> None:
+        if self._share is not None:
+            self._share.settle(usage)
+        if self._limit.counts_tokens:
+            self._correct(self._limit.used(self._cost, usage))
+
+    def cancel(self) -> None:
+        if self._share is not None:
+            self._share.cancel()
+        if self._limit.counts_tokens:
+            self._correct(Cost(requests=self._cost.requests))
+
+    def _correct(self, used: Cost) -> None:
+        over, self._over = self._over, True
+        if over:
+            return
+        reserved, taken = self._limit.amounts(self._cost), self._limit.amounts(used)
+        amounts = tuple(taken[kind] - reserved[kind] for kind in taken)
+        if any(amounts):
+            self._lane.write(self._time, amounts)
