@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     watching = commands.add_parser("watching", help="what telemetry and logging cost")
     watching.add_argument("dialect", nargs="?", default="openai-chat", choices=DIALECTS)
     watching.add_argument("--rounds", type=int, default=101)
+    watching.add_argument(
+        "--instructions", action="store_true", help="count them, by callgrind"
+    )
     return parser
 
 
@@ -77,6 +80,8 @@ def main() -> int:
             target.write_text(_chart.svg(json.loads(asked.result.read_text())))
         case "layers":
             _layers.report(asked.dialect, asked.per_read)
+        case "watching" if asked.instructions:
+            _watching.report_instructions(asked.dialect)
         case "watching":
             _watching.report(asked.dialect, asked.rounds)
         case _:

@@ -51,14 +51,20 @@ def report(dialects: Sequence[str] = ()) -> int:
     return int(passed)
 
 
-def per_chunk(dialect: str) -> float:
+def per_chunk(
+    dialect: str, *arguments: str, module: str = "benchmarks._scripted"
+) -> float:
     """Instructions for a chunk from a scripted connection to the reader of a stream."""
-    return (_count(dialect, 2 * _CHUNKS) - _count(dialect, _CHUNKS)) / _CHUNKS
+
+    def count(chunks: int) -> int:
+        return _count(module, dialect, str(chunks), *arguments)
+
+    return (count(2 * _CHUNKS) - count(_CHUNKS)) / _CHUNKS
 
 
-def _count(dialect: str, chunks: int) -> int:
+def _count(*arguments: str) -> int:
     root = Path(__file__).parent.parent
-    command = [sys.executable, "-m", "benchmarks._scripted", dialect, str(chunks)]
+    command = [sys.executable, "-m", *arguments]
     # Once without, so that there is nothing left to compile.
     subprocess.run(command, cwd=root, check=True)
     with tempfile.TemporaryDirectory() as folder:

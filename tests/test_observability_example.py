@@ -55,8 +55,12 @@ def test_spans_and_metrics_are_in_the_file(tmp_path: Path) -> None:
     assert events == {
         f"aichat.{n}" for n in ("cache", "hedge", "reroute", "retry", "wait")
     }
+    assert any(span["attributes"].get("aichat.cost.usd") for span in spans)
     (last,) = (line for line in lines[-1:] if "resource_metrics" in line)
-    assert measured(last) == {row.name for row in INSTRUMENTS}
+    # It does without Redis.
+    assert measured(last) == {
+        row.name for row in INSTRUMENTS if not row.key.startswith("redis_")
+    }
     assert "none-needed" not in file.read_text()
     assert "story" not in file.read_text()
 

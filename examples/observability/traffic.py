@@ -40,10 +40,14 @@ from opentelemetry.sdk.trace.export import (
 )
 
 from aichat import AIChatError, Client, ClientConfig, TextDelta
-from aichat.middleware import cache, fallback, hedge
+from aichat.middleware import Price, PriceBook, cache, fallback, hedge, telemetry
 from aichat.testing import Simulator
 
 DIALECTS: Final = ("openai", "openai-chat", "anthropic", "google", "ollama")
+#: Made up, as the models are. For real ones, ``PriceBook()`` knows what they cost.
+PRICES: Final = PriceBook(
+    {f"{dialect}:*": Price("1.25", 10) for dialect in DIALECTS}, table=None
+)
 #: Tries once, and leaves a model alone that has failed twice.
 CAREFUL: Final[Mapping[str, Any]] = {
     "model": "down",
@@ -114,6 +118,8 @@ class Traffic:
 
     def __init__(self, simulator: Simulator) -> None:
         self.went = Counter[str]()
+        # Every client has one that does not know any prices; this one takes its place.
+        self._watch = telemetry(prices=PRICES)
         self.rounds = 0
         self._simulator = simulator
 
@@ -136,7 +142,7 @@ class Traffic:
     async def ask(self, client: Client, question: str = "How are you?") -> None:
         """Ask, and count what becomes of it."""
         try:
-            await client.complete(question)
+            await client.use(self._watch).complete(question)
             self.went["answered"] += 1
         except AIChatError as error:
             self.went[str(error.code)] += 1
@@ -177,6 +183,7 @@ class Traffic:
 
     async def _nobody_waits(self, client: Client) -> None:
         """One who leaves in the middle of an answer, and one who is cancelled before it."""
+        client = client.use(self._watch)
         async with client.stream("Tell me a story.") as stream:
             async for chunk in stream:
                 if isinstance(chunk, TextDelta):
@@ -219,7 +226,7 @@ def main() -> None:
     asked = parser.parse_args()
     with recording(asked.to) as where:
         asyncio.run(run(asked.seconds))
-    print(f"Spans and metrics are in {where}.")
+    print(f"Spans and metrics went to {where}.")
 
 
 if __name__ == "__main__":
