@@ -108,7 +108,7 @@ from .types import (
 )
 
 if TYPE_CHECKING:
-    from ._builder import RequestBuilder
+    from ._builder import RequestBuilder, TypedRequestBuilder
     from ._config import ClientConfig
     from ._connect import connect
     from ._feed import (
@@ -122,6 +122,10 @@ if TYPE_CHECKING:
     from ._registry import Registry
     from .conversations import (
         Conversation,
+    )
+    from .costs import (
+        CallCost,
+        cost_of,
     )
     from .providers import (
         BatchSubmitter,
@@ -158,6 +162,7 @@ if TYPE_CHECKING:
         ToolError,
         ToolFinished,
         ToolStarted,
+        TypedRunResult,
         tool,
     )
     from .transport import (
@@ -187,13 +192,14 @@ else:
     __getattr__ = lazily(
         __name__,
         {
-            "_builder": "RequestBuilder",
+            "_builder": "RequestBuilder TypedRequestBuilder",
             "_feed": "Flow",
             "_many": "MapResult Progress merge",
             "conversations": "Conversation",
+            "costs": "CallCost cost_of",
             "schemas": "ConversionError",
             "structured": "ObjectStream StructuredOutputError TypedResponse",
-            "tools": "Allow Deny FunctionTool PendingCall RoundEnded RunEvent RunOptions RunResult RunStream ToolContext ToolError ToolFinished ToolStarted tool",
+            "tools": "Allow Deny FunctionTool PendingCall RoundEnded RunEvent RunOptions RunResult RunStream ToolContext ToolError ToolFinished ToolStarted TypedRunResult tool",
             "_config": "ClientConfig",
             "_connect": "connect",
             "_registry": "Registry",
@@ -217,6 +223,7 @@ __all__ = [
     "BatchStatus",
     "BatchSubmitter",
     "CacheHint",
+    "CallCost",
     "Capability",
     "ChatRequest",
     "ChatResponse",
@@ -319,7 +326,9 @@ __all__ = [
     "ToolLoopError",
     "ToolResultPart",
     "ToolStarted",
+    "TypedRequestBuilder",
     "TypedResponse",
+    "TypedRunResult",
     "Usage",
     "UsageUpdate",
     "__version__",
@@ -327,6 +336,7 @@ __all__ = [
     "collect",
     "compose",
     "connect",
+    "cost_of",
     "fold",
     "from_json",
     "json_schema",

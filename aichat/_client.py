@@ -6,18 +6,21 @@ import difflib
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from operator import attrgetter
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, final, overload
 
 import anyio
+import anyio.lowlevel
 from attrs import evolve, fields, frozen
 
 from ._stream import ChatStream, UnderWay
 from .errors import AIChatError, ClosedError, ConfigError, InvalidRequestError
 from .middleware import Middleware, compose
+from .middleware._compose import ClosableMiddleware
 from .middleware._telemetry import telemetry_among
+from .middleware._watching import outermost_watchers
 from .types import ChatRequest, ChatResponse, Deadlines, Prompt, StreamChunk
 
 # What makes clients from configurations, and what not every application does, is imported in
@@ -30,8 +33,20 @@ if TYPE_CHECKING:
     from ._many import MapResult, OnError, Progress, Prompts
     from ._registry import Registry
     from .providers import ModelProfile, Provider
-    from .structured import Expected, ObjectStream, SchemaVia, TypedResponse
-    from .tools import RunOptions, RunResult, RunStream
+    from .structured import (
+        Expected,
+        Form,
+        ObjectStream,
+        TypedRequestOptions,
+        TypedResponse,
+    )
+    from .tools import (
+        RunOptions,
+        RunResult,
+        RunStream,
+        TypedRunOptions,
+        TypedRunResult,
+    )
     from .transport import Send
     from .types import (
         EmbeddingOptions,
@@ -45,6 +60,9 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Health"]
 
 T = TypeVar("T")
+
+#: Of the loop, for what has been interrupted to end. Who is elsewhere is not waited for.
+_TURNS = 10
 
 
 @frozen(kw_only=True)
@@ -96,10 +114,12 @@ class Client:
             raise ConfigError("A client needs at least one provider.")
         self._providers = providers
         self._middleware = tuple(middleware)
-        self._layers = compose(self._middleware, self._dispatch)
         self._telemetry, placed = telemetry_among(self._middleware)
+        layers: Sequence[Middleware] = self._middleware
         if not placed:
-            self._layers = self._telemetry.around(self._layers)
+            layers = (self._telemetry, *layers)
+        self._watchers, layers = outermost_watchers(layers)
+        self._layers = compose(layers, self._dispatch)
         self._closed = False
         self._under_way = set[UnderWay]()
         self._default_provider = next(iter(providers))
@@ -193,7 +213,7 @@ class Client:
         raises `AIChatError`.
         """
         request = self._request(prompt, dict(options))
-        return ChatStream(self._handler, request, self._under_way)
+        return self._open(request)
 
     @overload
     async def complete(
@@ -206,10 +226,7 @@ class Client:
         /,
         *,
         response_type: type[T],
-        repair: int = 0,
-        schema_via: SchemaVia = "native",
-        strict: bool = True,
-        **options: Unpack[RequestOptions],
+        **options: Unpack[TypedRequestOptions],
     ) -> TypedResponse[T]: ...
     @overload
     async def complete(
@@ -218,10 +235,7 @@ class Client:
         /,
         *,
         response_type: object,
-        repair: int = 0,
-        schema_via: SchemaVia = "native",
-        strict: bool = True,
-        **options: Unpack[RequestOptions],
+        **options: Unpack[TypedRequestOptions],
     ) -> TypedResponse[Any]: ...
     async def complete(
         self,
@@ -229,41 +243,37 @@ class Client:
         /,
         *,
         response_type: Any = None,
-        repair: int = 0,
-        schema_via: SchemaVia = "native",
-        strict: bool = True,
-        **options: Unpack[RequestOptions],
+        **options: Unpack[TypedRequestOptions],
     ) -> ChatResponse:
         """
         Ask, and await the whole answer: the fold of `stream`. Raises `AIChatError`.
 
         With *response_type*, a type or a JSON Schema, the answer is a `TypedResponse`, whose
         ``parsed`` is one. What does not fit is a `StructuredOutputError`; it goes back to
-        the model with what is wrong as often as *repair* says. The provider enforces the
-        schema: all of it, or with ``strict=False`` as far as it can. A model that knows no
-        schemas refuses, unless *schema_via* is ``"prompt"``, which says the schema in a
-        system message, or ``"auto"``, which does so for those.
+        the model with what is wrong as often as *repair* says: 0 by default. The provider
+        enforces the schema: all of it, or with ``strict=False`` as far as it can. A model
+        that knows no schemas refuses, unless *schema_via* is ``"prompt"``, which says the
+        schema in a system message, or ``"auto"``, which does so for those, and for those that
+        know none beside tools.
         """
-        if response_type is None:
-            if (repair, schema_via, strict) != (0, "native", True):
-                raise TypeError(
-                    "repair, schema_via and strict are about a response_type: pass one."
-                )
-            return await self.stream(prompt, **options).response()
+        asked = dict(options)
+        return await self._complete(prompt, _form_of(response_type, asked), asked)
+
+    async def _complete(
+        self, prompt: Prompt, form: Form[Any] | None, options: dict[str, Any]
+    ) -> ChatResponse:
+        if form is None:
+            return await self._open(self._request(prompt, options)).response()
         # Reading types takes its time to import, and not everybody asks for one.
-        from .middleware._remaining import Remaining
         from .structured import complete_typed
 
-        request, expected = self._expecting(
-            prompt, response_type, schema_via, strict, dict(options)
-        )
-        remaining = Remaining(request)
+        request, expected = self._expecting(prompt, form, options)
+        ask = self._again(request)
 
         async def send(request: ChatRequest) -> ChatResponse:
-            request = remaining.of(request)
-            return await ChatStream(self._handler, request, self._under_way).response()
+            return await ask(request).response()
 
-        return await complete_typed(send, request, expected, repair=repair)
+        return await complete_typed(send, request, expected, repair=form.repair)
 
     @overload
     def stream_object(
@@ -272,9 +282,7 @@ class Client:
         /,
         *,
         response_type: type[T],
-        schema_via: SchemaVia = "native",
-        strict: bool = True,
-        **options: Unpack[RequestOptions],
+        **options: Unpack[TypedRequestOptions],
     ) -> ObjectStream[T]: ...
     @overload
     def stream_object(
@@ -283,9 +291,7 @@ class Client:
         /,
         *,
         response_type: object,
-        schema_via: SchemaVia = "native",
-        strict: bool = True,
-        **options: Unpack[RequestOptions],
+        **options: Unpack[TypedRequestOptions],
     ) -> ObjectStream[Any]: ...
     def stream_object(
         self,
@@ -293,24 +299,51 @@ class Client:
         /,
         *,
         response_type: Any,
-        schema_via: SchemaVia = "native",
-        strict: bool = True,
-        **options: Unpack[RequestOptions],
+        **options: Unpack[TypedRequestOptions],
     ) -> ObjectStream[Any]:
         """
         Ask for a *response_type*, and get it while it grows: see `ObjectStream`.
 
-        Nothing is sent before the first pull. The rest is as with `complete`.
+        Nothing is sent before the first pull. The rest is as with `complete`; with *repair*
+        the value begins anew when its answer does not fit.
         """
-        from .structured import ObjectStream
+        from .structured import Form, ObjectStream
 
-        request, expected = self._expecting(
-            prompt, response_type, schema_via, strict, dict(options)
-        )
-        stream = ChatStream(self._handler, request, self._under_way)
-        return ObjectStream(stream, expected)
+        asked = dict(options)
+        form = _form_of(response_type, asked) or Form[Any](response_type)
+        request, expected = self._expecting(prompt, form, asked)
+        return ObjectStream(self._again(request), request, expected, repair=form.repair)
 
-    def run_stream(self, prompt: Prompt, /, **options: Unpack[RunOptions]) -> RunStream:
+    @overload
+    def run_stream(
+        self, prompt: Prompt, /, **options: Unpack[RunOptions]
+    ) -> RunStream[RunResult]: ...
+    @overload
+    def run_stream(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        response_type: type[T],
+        **options: Unpack[TypedRunOptions],
+    ) -> RunStream[TypedRunResult[T]]: ...
+    @overload
+    def run_stream(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        response_type: object,
+        **options: Unpack[TypedRunOptions],
+    ) -> RunStream[TypedRunResult[Any]]: ...
+    def run_stream(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        response_type: Any = None,
+        **options: Unpack[TypedRunOptions],
+    ) -> RunStream[Any]:
         """
         Ask, call the *tools* that the model wants called, give it the results, and so on.
 
@@ -318,31 +351,71 @@ class Client:
         chunks of every answer, and what is done between them. Other *options* are those of
         `stream`, for each request, and of the loop: see `aichat.tools.Settings`. Raises
         `ConfigError` and `InvalidRequestError` at once.
+
+        With *response_type* the last answer is read into it, as in `complete`, and may be
+        asked for again within *max_rounds*. Not every model can both call tools and be kept
+        to a schema: Gemini before 3 refuses, and most of Ollama's then call nothing, which is
+        a warning. For them there is ``schema_via="auto"``.
         """
         # Shapes, schemas and the loop take their time to import, and not everybody has tools.
         from .tools import RunStream, split_options
 
         settings, asked = split_options(options)
+        form = _form_of(response_type, asked)
+        if form is None:
+            return RunStream(self._open, self._request(prompt, asked), settings)
+        request, expected = self._expecting(prompt, form, asked)
         return RunStream(
-            lambda request: ChatStream(self._handler, request, self._under_way),
-            self._request(prompt, asked),
-            settings,
+            self._open, request, settings, expected=expected, repair=form.repair
         )
 
-    async def run(self, prompt: Prompt, /, **options: Unpack[RunOptions]) -> RunResult:
+    @overload
+    async def run(
+        self, prompt: Prompt, /, **options: Unpack[RunOptions]
+    ) -> RunResult: ...
+    @overload
+    async def run(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        response_type: type[T],
+        **options: Unpack[TypedRunOptions],
+    ) -> TypedRunResult[T]: ...
+    @overload
+    async def run(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        response_type: object,
+        **options: Unpack[TypedRunOptions],
+    ) -> TypedRunResult[Any]: ...
+    async def run(
+        self,
+        prompt: Prompt,
+        /,
+        *,
+        response_type: Any = None,
+        **options: Unpack[TypedRunOptions],
+    ) -> RunResult:
         """
         Ask, call tools until the model needs no more, and await the last answer.
 
         As `run_stream`. Raises `ToolLoopError` when it takes more than *max_rounds*.
         """
-        return await self.run_stream(prompt, **options).result()
+        stream: RunStream[RunResult] = self.run_stream(
+            prompt, response_type=response_type, **options
+        )
+        return await stream.result()
 
     def request(self) -> RequestBuilder:
         """Begin a request that is said step by step."""
         from ._builder import RequestBuilder
 
-        return RequestBuilder(self.stream)
+        return RequestBuilder(self)
 
+    @overload
     def map(
         self,
         requests: Prompts,
@@ -353,7 +426,45 @@ class Client:
         errors: OnError = "raise",
         on_progress: Callable[[Progress], object] | None = None,
         **options: Unpack[RequestOptions],
-    ) -> Flow[MapResult]:
+    ) -> Flow[MapResult[ChatResponse]]: ...
+    @overload
+    def map(
+        self,
+        requests: Prompts,
+        /,
+        *,
+        concurrency: int = 20,
+        ordered: bool = False,
+        errors: OnError = "raise",
+        on_progress: Callable[[Progress], object] | None = None,
+        response_type: type[T],
+        **options: Unpack[TypedRequestOptions],
+    ) -> Flow[MapResult[TypedResponse[T]]]: ...
+    @overload
+    def map(
+        self,
+        requests: Prompts,
+        /,
+        *,
+        concurrency: int = 20,
+        ordered: bool = False,
+        errors: OnError = "raise",
+        on_progress: Callable[[Progress], object] | None = None,
+        response_type: object,
+        **options: Unpack[TypedRequestOptions],
+    ) -> Flow[MapResult[TypedResponse[Any]]]: ...
+    def map(
+        self,
+        requests: Prompts,
+        /,
+        *,
+        concurrency: int = 20,
+        ordered: bool = False,
+        errors: OnError = "raise",
+        on_progress: Callable[[Progress], object] | None = None,
+        response_type: Any = None,
+        **options: Unpack[TypedRequestOptions],
+    ) -> Flow[Any]:
         """
         Ask many *requests*, *concurrency* at a time, and get results as they complete.
 
@@ -365,12 +476,19 @@ class Client:
             async with client.map(prompts, concurrency=50) as results:
                 async for result in results:
                     print(result.index, result.response.text)
+
+        *response_type* and the other *options* are those of `complete`, for each request.
         """
-        _check_names(options, _names_of(ChatRequest, "messages"))
         from ._many import map_prompts
 
+        asked = dict(options)
+        form = _form_of(response_type, asked)
+        _check_names(asked, _names_of(ChatRequest, "messages"))
+        if form is not None:
+            # A type that will not do is no reason to ask anybody.
+            form.expected(lambda: True)
         return map_prompts(
-            partial(self.complete, **options),
+            lambda prompt: self._complete(prompt, form, dict(asked)),
             requests,
             concurrency=concurrency,
             ordered=ordered,
@@ -399,7 +517,55 @@ class Client:
         errors: Literal["return"],
         on_progress: Callable[[Progress], object] | None = None,
         **options: Unpack[RequestOptions],
-    ) -> list[MapResult]: ...
+    ) -> list[MapResult[ChatResponse]]: ...
+    @overload
+    async def complete_many(
+        self,
+        requests: Prompts,
+        /,
+        *,
+        concurrency: int = 20,
+        errors: Literal["raise"] = "raise",
+        on_progress: Callable[[Progress], object] | None = None,
+        response_type: type[T],
+        **options: Unpack[TypedRequestOptions],
+    ) -> list[TypedResponse[T]]: ...
+    @overload
+    async def complete_many(
+        self,
+        requests: Prompts,
+        /,
+        *,
+        concurrency: int = 20,
+        errors: Literal["return"],
+        on_progress: Callable[[Progress], object] | None = None,
+        response_type: type[T],
+        **options: Unpack[TypedRequestOptions],
+    ) -> list[MapResult[TypedResponse[T]]]: ...
+    @overload
+    async def complete_many(
+        self,
+        requests: Prompts,
+        /,
+        *,
+        concurrency: int = 20,
+        errors: Literal["raise"] = "raise",
+        on_progress: Callable[[Progress], object] | None = None,
+        response_type: object,
+        **options: Unpack[TypedRequestOptions],
+    ) -> list[TypedResponse[Any]]: ...
+    @overload
+    async def complete_many(
+        self,
+        requests: Prompts,
+        /,
+        *,
+        concurrency: int = 20,
+        errors: Literal["return"],
+        on_progress: Callable[[Progress], object] | None = None,
+        response_type: object,
+        **options: Unpack[TypedRequestOptions],
+    ) -> list[MapResult[TypedResponse[Any]]]: ...
     async def complete_many(
         self,
         requests: Prompts,
@@ -408,20 +574,23 @@ class Client:
         concurrency: int = 20,
         errors: OnError = "raise",
         on_progress: Callable[[Progress], object] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> list[ChatResponse] | list[MapResult]:
+        response_type: Any = None,
+        **options: Unpack[TypedRequestOptions],
+    ) -> list[Any]:
         """
         Ask many *requests* as `map` does, and await all answers, in their order.
 
         With ``errors="return"`` it returns a `MapResult` for each, and raises none.
         """
-        async with self.map(
+        results: Flow[MapResult[Any]] = self.map(
             requests,
             concurrency=concurrency,
             errors=errors,
             on_progress=on_progress,
+            response_type=response_type,
             **options,
-        ) as results:
+        )
+        async with results:
             found = [result async for result in results]
         found.sort(key=attrgetter("index"))
         return found if errors == "return" else [each.response for each in found]
@@ -527,7 +696,8 @@ class Client:
         """
         Refuse new calls, end the streams under way with `ClosedError`, and free the pool.
 
-        Harmless when done twice.
+        Closes the middleware that owns something, too: what this client was made with. (Of
+        two that share providers, each closes its own.) Harmless when done twice.
         """
         from .providers import Closable
 
@@ -540,6 +710,17 @@ class Client:
         # Their providers have told those that wait for an answer. Others wait in a middleware.
         for stream in tuple(self._under_way):
             stream.end(ClosedError("The client was closed while this was under way."))
+        for layer in self._middleware:
+            if isinstance(layer, ClosableMiddleware):
+                await self._leaving()
+                await layer.aclose()
+
+    async def _leaving(self) -> None:
+        """Let those that have been told to end do so, and say last things to a middleware."""
+        for _ in range(_TURNS):
+            if not self._under_way:
+                break
+            await anyio.lowlevel.checkpoint()
 
     async def __aenter__(self) -> Self:
         return self
@@ -555,6 +736,9 @@ class Client:
     def __repr__(self) -> str:
         names = ", ".join(self._providers)
         return f"<Client of {names}{' (closed)' if self._closed else ''}>"
+
+    def _open(self, request: ChatRequest) -> ChatStream:
+        return ChatStream(self._handler, request, self._under_way, self._watchers)
 
     def _handler(self, request: ChatRequest) -> AsyncGenerator[StreamChunk, None]:
         """Let all the middleware answer, which may know the answer without asking anybody."""
@@ -618,26 +802,32 @@ class Client:
         return evolve(prompt, **options)
 
     def _expecting(
-        self,
-        prompt: Prompt,
-        kind: Any,
-        via: SchemaVia,
-        strict: bool,
-        options: dict[str, Any],
+        self, prompt: Prompt, form: Form[Any], options: dict[str, Any]
     ) -> tuple[ChatRequest, Expected[Any]]:
-        from .structured import Expected
-
-        if via not in ("native", "prompt", "auto"):
-            raise InvalidRequestError(
-                f"schema_via must be 'native', 'prompt' or 'auto', got {via!r}.",
-                operation="chat",
-            )
         request = self._request(prompt, options)
-        if via == "auto":
-            known = self.capabilities(request.model).json_schema
-            via = "native" if known else "prompt"
-        expected = Expected[Any](kind, strict=strict, prompted=via == "prompt")
+
+        def knows_schemas() -> bool:
+            profile = self.capabilities(request.model)
+            return profile.json_schema and (
+                profile.json_schema_with_tools or not request.tools
+            )
+
+        expected = form.expected(knows_schemas)
         return expected.asked(request), expected
+
+    def _again(self, request: ChatRequest) -> Callable[[ChatRequest], ChatStream]:
+        """Ask what *request* asks, and perhaps again, within its one *total* deadline."""
+        from .middleware._remaining import Remaining
+
+        remaining: Remaining | None = None
+
+        def ask(asked: ChatRequest) -> ChatStream:
+            nonlocal remaining
+            # It begins with the first one.
+            remaining = remaining or Remaining(request)
+            return self._open(remaining.of(asked))
+
+        return ask
 
     def _embedding_request(
         self, inputs: str | Iterable[str] | EmbeddingRequest, options: dict[str, Any]
@@ -662,6 +852,21 @@ def _registered(providers: Mapping[str, Provider]) -> Iterable[str]:
     """Those that could be made as well, if somebody asked for them."""
     registry: Iterable[str] = getattr(providers, "registry", ())
     return registry
+
+
+def _form_of(kind: Any, options: dict[str, Any]) -> Form[Any] | None:
+    """Take what is about a response type out of *options*."""
+    names = ("repair", "schema_via", "strict")
+    said = {name: options.pop(name) for name in names if name in options}
+    if kind is None:
+        if said:
+            raise TypeError(
+                "repair, schema_via and strict are about a response_type: pass one."
+            )
+        return None
+    from .structured import Form
+
+    return Form[Any](kind, **said)
 
 
 def _over(deadlines: Deadlines | float | None, timeout: Deadlines) -> Deadlines:

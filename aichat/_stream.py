@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from types import AsyncGeneratorType, TracebackType
-from typing import Protocol, Self, cast, final
+from types import AsyncGeneratorType
+from typing import Protocol, cast, final
 from weakref import ref
 
 from attrs import define, field
 
-from ._leaving import ClosedElsewhere, Reading, closed_elsewhere, task_inside
+from ._leaving import (
+    ClosedElsewhere,
+    Reading,
+    ReadOnce,
+    closed_elsewhere,
+    task_inside,
+)
 from .errors import AIChatError, StreamClosedError
 from .middleware import Handler
-from .types import Accumulator, ChatRequest, ChatResponse, StreamChunk, TextDelta
+from .middleware._watching import Watcher, Watching
+from .types import (
+    Accumulator,
+    ChatRequest,
+    ChatResponse,
+    ResponseEnd,
+    StreamChunk,
+    TextDelta,
+)
 
 __all__ = ["ChatStream", "UnderWay"]
 
@@ -23,7 +37,7 @@ _MOST_KEPT = 1000
 
 
 @final
-class ChatStream:
+class ChatStream(ReadOnce[StreamChunk, "_Record"]):
     """
     An answer that arrives chunk by chunk. Nothing is sent before the first one is asked for.
 
@@ -37,48 +51,33 @@ class ChatStream:
                     break
     """
 
-    __slots__ = ("__weakref__", "_chunks", "_record", "request")
+    __slots__ = ("request",)
+
+    _read = (
+        "This stream has been read or closed. Its response() is still there; for another "
+        "answer, call stream() again."
+    )
 
     def __init__(
         self,
         handler: Handler,
         request: ChatRequest,
         under_way: set[UnderWay] | None = None,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
-        """Ask *handler* for *request*, and be in *under_way* while it answers."""
+        """
+        Ask *handler* for *request*, and be in *under_way* while it answers.
+
+        *watchers* stand around the handler, the first outermost.
+        """
         #: What was asked, as the middleware will see it.
         self.request = request
-        self._record = _Record(under_way=set() if under_way is None else under_way)
-        # The generator must not refer to us: a cycle would put off its closing until the
-        # garbage collector comes by.
-        self._chunks = cast(
-            "AsyncGeneratorType[StreamChunk, None]",
-            _recorded(handler, request, self._record),
+        record = _Record(
+            under_way=set() if under_way is None else under_way,
+            watching=Watching(watchers, request),
         )
-        self._record.generator = ref(self._chunks)
-
-    def __aiter__(self) -> AsyncIterator[StreamChunk]:
-        if self._record.done:
-            raise StreamClosedError(
-                "This stream has been read or closed. Its response() is still there; "
-                "for another answer, call stream() again."
-            )
-        # The generator itself: `async for` then pulls without coming by here.
-        return self._chunks
-
-    def __anext__(self) -> Awaitable[StreamChunk]:
-        return self._chunks.__anext__()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+        super().__init__(_recorded(handler, request, record), record)
+        record.generator = ref(self._items)
 
     async def text(self) -> AsyncGenerator[str, None]:
         """Yield only the visible text, and close the stream at the end."""
@@ -94,13 +93,8 @@ class ChatStream:
         Raises the error that the stream ended with, and `StreamClosedError` with what had
         arrived if it was left early.
         """
+        await self._drain()
         record = self._record
-        if not record.done:
-            async with self:
-                async for _ in self:
-                    pass
-        if record.error is not None:
-            raise record.error
         if not record.complete:
             raise StreamClosedError(
                 "The stream was closed before its end.", partial=record.fold()
@@ -110,15 +104,6 @@ class ChatStream:
     def partial(self) -> ChatResponse:
         """What has arrived so far; its `finish_reason` is ``None`` before the end."""
         return self._record.fold()
-
-    async def aclose(self) -> None:
-        """
-        Release the connection. Harmless when done twice or after the end.
-
-        Another task that reads it gets a `StreamClosedError`, at once if it is waiting for a
-        chunk, and otherwise when it asks for the next one.
-        """
-        await self._record.close(self._chunks)
 
 
 class UnderWay(Protocol):
@@ -133,17 +118,22 @@ class UnderWay(Protocol):
 class _Record(Reading):
     """What is known of a stream; shared by the `ChatStream` and its generator."""
 
+    #: Has the chunks.
+    watching: Watching = field(kw_only=True)
     under_way: set[UnderWay] = field(factory=set)
     #: Weak, as a cycle would put off the generator's closing.
     generator: Callable[[], AsyncGeneratorType[StreamChunk, None] | None] = field(
         default=lambda: None
     )
-    #: Those that have not been folded yet.
-    chunks: list[StreamChunk] = field(factory=list)
     so_far: Accumulator = field(factory=Accumulator)
     #: It came to its proper end.
     complete: bool = False
     _folded: ChatResponse | None = None
+
+    @property
+    def chunks(self) -> list[StreamChunk]:
+        """Those that have not been folded yet."""
+        return self.watching.chunks
 
     def fold(self) -> ChatResponse:
         """Fold what there is."""
@@ -157,7 +147,7 @@ class _Record(Reading):
         add = self.so_far.add
         for chunk in self.chunks:
             add(chunk)
-        self.chunks.clear()
+        self.watching.forget()
 
     def begin(self) -> None:
         super().begin()
@@ -185,16 +175,25 @@ async def _recorded(
     handler: Handler, request: ChatRequest, record: _Record
 ) -> AsyncGenerator[StreamChunk, None]:
     """Pass the chunks on, and keep them: folding each at once would take twice the time."""
+    watching = record.watching
     kept = record.chunks
     keep = kept.append
     record.begin()
     try:
-        async with aclosing(handler(request)) as chunks:
-            async for chunk in chunks:
-                keep(chunk)
-                yield chunk  # noqa: ASYNC119 -- closed by the chain
-                if len(kept) >= _MOST_KEPT:
-                    record.settle()
+        with watching.within(left=ClosedElsewhere):
+            async with aclosing(handler(request)) as chunks:
+                while not watching.spoken:
+                    chunk = await watching.pull(chunks)
+                    if chunk is None:
+                        break
+                    yield chunk  # noqa: ASYNC119 -- nothing is held; closed by the chain
+                async for chunk in chunks:
+                    keep(chunk)
+                    if type(chunk) is ResponseEnd:
+                        watching.tell()
+                    yield chunk  # noqa: ASYNC119 -- nothing is held; closed by the chain
+                    if len(kept) >= _MOST_KEPT:
+                        record.settle()
         record.complete = True
     except ClosedElsewhere:
         record.error = closed_elsewhere()

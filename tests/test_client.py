@@ -20,12 +20,13 @@ from aichat import (
     Handler,
     InvalidRequestError,
     StreamChunk,
+    ToolLoopError,
     assistant,
     system,
     user,
 )
 from aichat.middleware import cache
-from aichat.testing import FakeProvider, reply
+from aichat.testing import FakeProvider, reply, tool_call
 
 
 def fakes() -> tuple[FakeProvider, FakeProvider, Client]:
@@ -363,6 +364,46 @@ def test_the_builder_puts_off_its_errors() -> None:
         wrong.build()
     with pytest.raises(InvalidRequestError, match="no messages"):
         client.request().stream()
+
+
+async def test_the_builder_asks_for_a_type() -> None:
+    """In any place among the steps; then it sends what has the schema in it."""
+    fake = FakeProvider(["3", '{"value": 3}'], repeat=True)
+    client = Client({"fake": fake}, model="fake:m")
+    asked = client.request().response_type(int, repair=1).user("How many?")
+    response = await asked.temperature(0).complete()
+    assert response.parsed == 3
+    assert len(response.rounds) == 2
+    first = fake.requests[0]
+    assert first == asked.temperature(0).build()
+    assert first.response_format is not None
+    assert (await asked.do()).parsed == 3
+    assert await asked.stream_object().parsed() == 3
+    fake.requests.clear()
+    assert (await asked.stream().response()).text == "3"
+    assert fake.requests == [asked.build()]
+    with pytest.raises(InvalidRequestError, match="repair must be"):
+        client.request().user("Hi").response_type(int, repair=-1).build()
+
+
+async def test_the_builder_calls_tools() -> None:
+    """Functions as they are, and a value at the end."""
+
+    def look() -> str:
+        """Look."""
+        return "Nothing."
+
+    script = [reply(tool_calls=[tool_call("look")]), reply('{"value": 3}')]
+    fake = FakeProvider(script, repeat=True)
+    asked = Client({"fake": fake}, model="fake:m").request().user("Hi").tools(look)
+    assert (await asked.run(max_rounds=2)).text == '{"value": 3}'
+    assert (await asked.run_stream().result()).rounds == 2
+    typed = asked.response_type(int)
+    assert (await typed.run(max_rounds=2)).parsed == 3
+    assert (await typed.run_stream().result()).parsed == 3
+    assert [tool.name for tool in asked.build().tools] == ["look"]
+    with pytest.raises(ToolLoopError):
+        await typed.run(max_rounds=1)
 
 
 def test_the_builder_knows_tools_and_results() -> None:

@@ -12,9 +12,7 @@ from typing import Final, Unpack, final
 from attrs import frozen
 
 from .._client import Client
-from ..middleware import PriceBook
-from ..middleware._cost import charge
-from ..middleware._prices import Found
+from ..costs import Found, PriceBook, charge
 from ..types import ChatRequest, RequestOptions, Usage, estimate_tokens
 from ._file import checked_paths, load_journal
 from ._index import IdIndex
@@ -63,6 +61,7 @@ async def estimate_file(
     *,
     expected_output: int = 1000,
     batch: bool = False,
+    any_model: bool = False,
     prices: Prices = None,
     **options: Unpack[RequestOptions],
 ) -> Estimate:
@@ -80,7 +79,7 @@ async def estimate_file(
         index = stack.enter_context(IdIndex())
         if output is not None:
             await load_journal(entries_of(Path(output)), index)
-        survey = await reader.survey(index, strict=False)
+        survey = await reader.survey(index, strict=False, any_model=any_model)
         return await _sum(
             reader.todo(index),
             _Pricing(book_of(prices), batch),
