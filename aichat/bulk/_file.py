@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 from .._client import Client
 from ..errors import AIChatError, ConfigError, SpendLimitError
 from ..middleware import PriceBook, spend_limit
-from ..middleware._prices import Money, to_money
+from ..costs import Money, to_money
 from ..types import RequestOptions
 from ._brake import Brake
 from ._failures import Failures, failures_beside

@@ -84,7 +84,7 @@ def _tokens(usages: Sequence[Usage]) -> str:
 
 def _cost(responses: Sequence[ChatResponse], request: ChatRequest) -> str:
     # Postponed: it brings a table of prices.
-    from ..middleware._cost import cost_of
+    from ..costs import cost_of
 
     try:
         with _without_advice():

@@ -292,7 +292,7 @@ def test_a_cost_without_prices(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_table(*_: object, **__: object) -> None:
         raise ConfigError("No table.")
 
-    monkeypatch.setattr("aichat.middleware._cost.cost_of", no_table)
+    monkeypatch.setattr("aichat.costs.cost_of", no_table)
     told = _cost([_answer()], ChatRequest("Hi", "openai:any"))
     assert told == "unknown (pip install 'aichat[cost]' brings prices)"
 
