@@ -15,6 +15,13 @@ import anyio
 import anyio.lowlevel
 from attrs import evolve, fields, frozen
 
+from ._client_checks import (
+    check_names,
+    check_provider,
+    check_providers,
+    checked_middleware,
+    explained,
+)
 from ._stream import ChatStream, UnderWay
 from .errors import AIChatError, ClosedError, ConfigError, InvalidRequestError
 from .middleware import Middleware, compose
@@ -96,6 +103,7 @@ class Client:
     Hello!
     """
 
+    @explained
     def __init__(
         self,
         providers: Mapping[str, Provider],
@@ -110,10 +118,15 @@ class Client:
         that bare model names belong to. The first of *middleware* is the outermost; around
         it is a `telemetry`, unless there is one among them.
         """
+        check_providers(providers)
         if not providers:
             raise ConfigError("A client needs at least one provider.")
+        if model is not None and not isinstance(model, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # types can lie
+            raise ConfigError(
+                f"model must be a text, 'provider:name'; got a {type(model).__name__}."
+            )
         self._providers = providers
-        self._middleware = tuple(middleware)
+        self._middleware = checked_middleware(middleware)
         self._telemetry, placed = telemetry_among(self._middleware)
         layers: Sequence[Middleware] = self._middleware
         if not placed:
@@ -187,6 +200,7 @@ class Client:
     @classmethod
     def with_provider(cls, provider: Provider, *, model: str | None = None) -> Client:
         """Make a client of a single provider, under the provider's own name."""
+        check_provider(provider, "This")
         return cls({provider.name: provider}, model=model)
 
     def use(self, *middleware: Middleware) -> Client:
@@ -349,8 +363,9 @@ class Client:
 
         *tools* are typed functions, or what `aichat.tools.tool` makes of them. Yields the
         chunks of every answer, and what is done between them. Other *options* are those of
-        `stream`, for each request, and of the loop: see `aichat.tools.Settings`. Raises
-        `ConfigError` and `InvalidRequestError` at once.
+        `stream`, for each request, and of the loop: see `aichat.tools.Settings`. So a *total*
+        deadline is that of each request; for the whole, tools and all, there is
+        ``asyncio.timeout``. Raises `ConfigError` and `InvalidRequestError` at once.
 
         With *response_type* the last answer is read into it, as in `complete`, and may be
         asked for again within *max_rounds*. Not every model can both call tools and be kept
@@ -483,7 +498,7 @@ class Client:
 
         asked = dict(options)
         form = _form_of(response_type, asked)
-        _check_names(asked, _names_of(ChatRequest, "messages"))
+        check_names(asked, _names_of(ChatRequest, "messages"))
         if form is not None:
             # A type that will not do is no reason to ask anybody.
             form.expected(lambda: True)
@@ -783,10 +798,17 @@ class Client:
         return model if ":" in model else f"{self._default_provider}:{model}"
 
     def _request(self, prompt: Prompt, options: dict[str, Any]) -> ChatRequest:
-        _check_names(options, _names_of(ChatRequest, "messages"))
+        check_names(options, _names_of(ChatRequest, "messages"))
         _expand_timeout(options)
         known = prompt.model if isinstance(prompt, ChatRequest) else ""
-        model = options.get("model") or known or self._model
+        model = options.get("model")
+        if model == "":
+            # As a variable that is not set, and not as somebody's wish.
+            raise InvalidRequestError(
+                "model is empty: name one, or leave it out for the client's own.",
+                operation="chat",
+            )
+        model = model or known or self._model
         if not model:
             raise InvalidRequestError(
                 "No model is named: pass model='provider:name', or set AI_MODEL.",
@@ -834,7 +856,7 @@ class Client:
     ) -> EmbeddingRequest:
         from .types import EmbeddingRequest
 
-        _check_names(options, _names_of(EmbeddingRequest, "inputs"))
+        check_names(options, _names_of(EmbeddingRequest, "inputs"))
         _expand_timeout(options)
         if isinstance(inputs, EmbeddingRequest):
             request = evolve(inputs, **options)
@@ -885,17 +907,6 @@ def _expand_timeout(options: dict[str, Any]) -> None:
 def _names_of(kind: type[Any], positional: str) -> frozenset[str]:
     """What may be said by keyword to make a *kind*."""
     return frozenset({f.name for f in fields(kind)} - {positional} | {"timeout"})
-
-
-def _check_names(options: Mapping[str, Any], names: frozenset[str]) -> None:
-    for name in options:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise TypeError(
-                f"There is no option {name!r}.{hint} What only one provider knows goes "
-                "into provider_options={'provider': {…}}."
-            )
 
 
 async def _health(provider: Provider) -> Health:

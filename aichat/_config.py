@@ -13,6 +13,7 @@ What would be left of it is two calls, of tomllib and of yaml.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
@@ -23,7 +24,15 @@ from typing import Any, Final, Self
 from attrs import field, fields, frozen, resolve_types
 
 from ._config_checks import bad_key, complaints
-from ._config_sources import Said, in_environ, in_file, in_mapping, merge, near
+from ._config_sources import (
+    Said,
+    in_environ,
+    in_file,
+    in_mapping,
+    merge,
+    misspelt,
+    near,
+)
 from ._config_values import Duration, Limit, structure
 from .errors import ConfigError
 from .providers import APIKey, ProviderSpec
@@ -31,7 +40,16 @@ from .transport import check_base_url
 from .types import Deadlines, Secret
 from .types._secret import SecretValues
 
-__all__ = ["ClientConfig", "resolve_base_url", "resolve_deadlines", "resolve_key"]
+__all__ = [
+    "ClientConfig",
+    "misspelt_in",
+    "resolve_base_url",
+    "resolve_deadlines",
+    "resolve_key",
+    "said_in",
+]
+
+_logger = logging.getLogger("aichat.config")
 
 
 def _to_key(
@@ -115,8 +133,8 @@ class ClientConfig:
     redis_url: Secret | None = field(default=None, converter=_to_secret)
     #: Who has the same one shares. One API key has one quota: give each its own.
     redis_namespace: str = "aichat"
-    #: How many processes share, as long as nobody has counted them: each takes an even part
-    #: of the limits if Redis is away.
+    #: How many processes share, at least: each takes an even part of the limits if Redis is
+    #: away, of this number or of those that were counted, whichever is more.
     redis_workers: int = 1
 
     # -- the wire --------------------------------------------------------------------
@@ -158,9 +176,14 @@ class ClientConfig:
 
         A file is TOML or YAML (which needs the extra ``yaml``), its entries at the top or
         under ``aichat``. Raises `ConfigError`.
+
+        A variable that is nearly one of ours, such as ``AI_MAX_RETRY``, may be somebody
+        else's: it is a warning in the log ``aichat.config``.
         """
         wrong: list[str] = []
         known = _kinds()
+        for variable, ours in misspelt(environ, known).items():
+            _logger.warning("%s is not read; did you mean %s?", variable, ours)
         sources = [
             in_mapping(arguments, known, wrong),
             in_mapping(mapping or {}, known, wrong),
@@ -251,6 +274,16 @@ class ClientConfig:
         return found
 
 
+def said_in(environ: Mapping[str, str]) -> list[str]:
+    """The variables of ours that say something, whatever that is."""
+    return [said.name for said in in_environ(environ, _kinds(), []).values()]
+
+
+def misspelt_in(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that are nearly one of ours, and which one."""
+    return misspelt(environ, _kinds())
+
+
 # -- what the provider has to say ----------------------------------------------------
 
 
@@ -321,7 +354,9 @@ def resolve_deadlines(config: ClientConfig, spec: ProviderSpec) -> Deadlines:
 
 def _mistakes(wrong: list[str]) -> ConfigError:
     if len(wrong) == 1:
-        return ConfigError(wrong[0])
+        return ConfigError(
+            wrong[0] if wrong[0].endswith((".", "?")) else f"{wrong[0]}."
+        )
     listed = "\n".join(f"- {what}" for what in wrong)
     return ConfigError(f"The configuration has {len(wrong)} mistakes:\n{listed}")
 

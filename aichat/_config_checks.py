@@ -57,6 +57,8 @@ def bad_key(value: Any) -> str | None:
     if not isinstance(value, Secret):
         return "must be text, a Secret, or an async function"
     key = value.reveal()
+    if key.startswith("<") or key.endswith(("…", "...")):
+        return "looks like the placeholder of an example: put your key in its place"
     if not (key and key.isascii() and key.isprintable()):
         return "is empty, or holds a line end, a control character or a non-ASCII one"
     return None

@@ -18,7 +18,16 @@ from attrs import asdict, field, fields, frozen
 from .errors import ConfigError
 from .types import Deadlines, Secret, Unset
 
-__all__ = ["TABLES", "Said", "in_environ", "in_file", "in_mapping", "merge", "near"]
+__all__ = [
+    "TABLES",
+    "Said",
+    "in_environ",
+    "in_file",
+    "in_mapping",
+    "merge",
+    "misspelt",
+    "near",
+]
 
 
 @frozen
@@ -58,6 +67,30 @@ def in_environ(
                 key = key.replace("_", "-")
             _say_entry(said, name, key, variable, environ[variable], wrong)
     return said
+
+
+def misspelt(environ: Mapping[str, str], known: Iterable[str]) -> dict[str, str]:
+    """
+    Find variables that nobody reads, and the one of ours that each may be meant to be.
+
+    Others may begin with ``AI_`` as well: only what is nearly one of ours counts.
+    """
+    ours = {f"AI_{name.upper()}" for name in known if name not in TABLES} | {*_ALIASES}
+    ours |= {f"{TABLES['deadlines']}{phase.upper()}" for phase in _PHASES}
+    tables = tuple(TABLES.values())
+    found: dict[str, str] = {}
+    for variable in sorted(v for v in environ if v.startswith("AI_")):
+        if variable in ours or variable.startswith(tables) or not environ[variable]:
+            continue
+        for prefix in tables:
+            if variable.startswith(f"{prefix[:-1]}S_"):
+                found[variable] = prefix + variable[len(prefix) + 1 :]
+        # What they all have would make everything alike.
+        names = {name.removeprefix("AI_"): name for name in ours}
+        near = get_close_matches(variable.removeprefix("AI_"), names, n=1, cutoff=0.8)
+        if near:
+            found[variable] = names[near[0]]
+    return found
 
 
 def in_mapping(

@@ -137,10 +137,13 @@ class _Record(Reading):
 
     def fold(self) -> ChatResponse:
         """Fold what there is."""
-        if self._folded is None or not self.done:
-            self.settle()
-            self._folded = self.so_far.response()
-        return self._folded
+        if self._folded is not None:
+            return self._folded
+        self.settle()
+        response = self.so_far.response()
+        if self.done:  # else there is more to come
+            self._folded = response
+        return response
 
     def settle(self) -> None:
         """Fold the chunks into what came before them, and let go of them."""
@@ -187,6 +190,8 @@ async def _recorded(
                     if chunk is None:
                         break
                     yield chunk  # noqa: ASYNC119 -- nothing is held; closed by the chain
+                    if len(kept) >= _MOST_KEPT:
+                        record.settle()
                 async for chunk in chunks:
                     keep(chunk)
                     if type(chunk) is ResponseEnd:

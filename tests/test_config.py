@@ -788,3 +788,53 @@ def test_settings_are_completed_with_the_providers_defaults() -> None:
         "settings: acme has no setting 'api-version'; did you mean 'api_version'?",
         "settings: acme needs 'deployment'. Set AI_SETTING_DEPLOYMENT",
     ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("AI_MAX_RETRY", "AI_MAX_RETRIES"),
+        ("AI_PROVDER", "AI_PROVIDER"),
+        ("AI_APIKEY", "AI_API_KEY"),
+        ("AI_BASEURL", "AI_BASE_URL"),
+        ("AI_TIME_OUT", "AI_TIMEOUT"),
+        ("AI_DEADLINES_TOTAL", "AI_DEADLINE_TOTAL"),
+        ("AI_HEADERS_X_TEAM", "AI_HEADER_X_TEAM"),
+        ("AI_SETTINGS_PROJECT", "AI_SETTING_PROJECT"),
+    ],
+)
+def test_a_misspelt_variable_is_a_warning(
+    caplog: pytest.LogCaptureFixture, variable: str, meant: str
+) -> None:
+    """In the log, without its value; it may be somebody else's after all. (G4)"""
+    ClientConfig.from_env({"AI_PROVIDER": "ollama", variable: "sk-secret"})
+    assert caplog.messages == [f"{variable} is not read; did you mean {meant}?"]
+    assert [record.name for record in caplog.records] == ["aichat.config"]
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["AI_GATEWAY_API_KEY", "AI_TEAM", "AI_HOME", "AI_DEFAULT_MODEL", "AI_HEADER_X"],
+)
+def test_a_variable_of_somebody_else(
+    caplog: pytest.LogCaptureFixture, variable: str
+) -> None:
+    """Others may begin with AI_, too; and neither is one that says nothing."""
+    environ = {"AI_PROVIDER": "ollama", variable: "x", "AI_MAX_RETRY": ""}
+    ClientConfig.from_env(environ)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("key", ["sk-ant-…", "sk-...", "<your key>"])
+def test_a_key_from_an_example(key: str) -> None:
+    """Pasted as it was: it says so, and does not show it. (X1)"""
+    with pytest.raises(ConfigError, match="placeholder of an example") as caught:
+        ClientConfig.from_env({"AI_PROVIDER": "openai", "AI_API_KEY": key})
+    assert key not in str(caught.value)
+
+
+def test_every_error_is_a_sentence() -> None:
+    """Alone it ends with a full stop."""
+    for environ in ({}, {"AI_PROVIDER": "openai", "AI_TIMEOUT": "abc"}):
+        with pytest.raises(ConfigError, match=r"\.$"):
+            ClientConfig.from_env(environ)

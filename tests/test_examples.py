@@ -67,7 +67,7 @@ SAID: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "web_service.py": (
         '401 {"error": "authentication_failed"}\n200 This is',
-        '429 {"error":{"code":"request_timeout","message":"There are too many requests.',
+        '429 {"error":{"code":"rate_limit","message":"There are too many requests.',
     ),
 }
 

@@ -34,8 +34,10 @@ MAY_HOLD: dict[str, str] = {}
 #: Who may make a task, and who owns it.
 MAY_MAKE_TASKS: dict[str, str] = {
     "_feed.py:spawn": "a feed owns it: closing the feed cancels and awaits it",
+    "bulk/_desk.py:_live": "a worker's engine; cancelled and awaited in `finally`",
     "cli/_bulk.py:_go": "a display; cancelled and awaited in `finally`",
     "middleware/_hedge.py:run": "a race; before it returns the loser is over",
+    "redis/_link.py:spawn": "a link: closing it waits for them, each bounded in time",
     "testing/_contract.py:_cancel": "to be cancelled, and awaited at once",
     "tools/_calls.py:make": "the generator: closing it cancels and awaits them",
 }

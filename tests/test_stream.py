@@ -306,6 +306,16 @@ async def test_looking_at_what_has_arrived_again_and_again() -> None:
     ]  # fmt: skip
 
 
+async def test_one_look_in_the_middle_is_not_the_whole() -> None:
+    """What was seen once is not what it has come to: that takes another look. (S2)"""
+    stream = stream_of(FakeProvider([reply("a b c")]))
+    async for chunk in stream:
+        if isinstance(chunk, TextDelta) and chunk.text == "a":
+            assert stream.partial().text == "a"
+    assert (await stream.response()).text == "a b c"
+    assert stream.partial() is await stream.response()
+
+
 async def test_closed_elsewhere_is_no_end_for_a_reader_at_work() -> None:
     """Its loop must not look as if the answer were complete. (C4, S4)"""
     provider = FakeProvider([reply("one two three")])

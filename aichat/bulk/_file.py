@@ -15,9 +15,9 @@ import anyio.to_thread
 from attrs import define, field, frozen
 
 from .._client import Client
+from ..costs import Money, to_money
 from ..errors import AIChatError, ConfigError, SpendLimitError
 from ..middleware import PriceBook, spend_limit
-from ..costs import Money, to_money
 from ..types import RequestOptions
 from ._brake import Brake
 from ._failures import Failures, failures_beside
@@ -69,6 +69,7 @@ async def run_file(
     concurrency: int = 64,
     patience: int = 5,
     strict: bool = False,
+    any_model: bool = False,
     max_failures: int | None = None,
     max_cost: Money | None = None,
     prices: Prices = None,
@@ -84,7 +85,9 @@ async def run_file(
     the last run ended. What was under way when a process was killed is asked once more, as
     nobody knows what came of it: *concurrency* requests at most. What fails goes to
     *failures*, beside *output* by default, which may be the *input* of another run; running
-    the same again asks for it, too. Memory does not grow with the number of lines.
+    the same again asks for it, too. Answers of another model than a line asks now are not
+    taken for its own: that is an error, unless *any_model* will do. Memory does not grow with
+    the number of lines.
 
     Bad lines are failures, or when *strict* nothing is sent if there are any. It ends early
     when *brake* is pulled, after *max_failures*, when the answers in *output* and the next one
@@ -110,7 +113,7 @@ async def run_file(
         journal = stack.enter_context(Journal(target))
         index = stack.enter_context(IdIndex())
         spent = await load_journal(journal.entries(), index)
-        survey = await reader.survey(index, strict=strict)
+        survey = await reader.survey(index, strict=strict, any_model=any_model)
         tally = Tally(time.monotonic, survey.lines, survey.done, spent)
         book = book_of(prices)
         if limit is not None:
@@ -140,10 +143,10 @@ def checked_paths(source: Path, *targets: Path) -> None:
 async def load_journal(entries: Iterator[Entry], index: IdIndex) -> Decimal:
     """Note in *index* what is done, and return what it has cost."""
     spent = Decimal(0)
-    for seen, (name, cost) in enumerate(entries):
+    for seen, (name, cost, model) in enumerate(entries):
         if seen % _AT_ONCE == _AT_ONCE - 1:
             await anyio.lowlevel.checkpoint()
-        index.add_done(name)
+        index.add_done(name, model)
         spent += cost or 0
     return spent
 
@@ -233,13 +236,16 @@ class _FileRun:
             assert result.error is not None
             self.lose(line, result.error)
             return
-        self.journal.append(as_output(line.id, line.form, response, result.cost))
+        model = line.request.model
+        self.journal.append(
+            as_output(line.id, line.form, response, result.cost, model=model)
+        )
         self.tally.succeed(response.usage, result.cost)
         self.tell()
 
     def lose(self, line: Line | BadLine, error: Exception) -> None:
         self.failures.add(line.raw, error_facts(error), line.number)
-        self.tally.fail()
+        self.tally.fail(bad=isinstance(line, BadLine))
         self.tell()
         if self.max_failures is not None and self.tally.failed > self.max_failures:
             self.too_many = True

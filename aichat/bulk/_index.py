@@ -13,7 +13,7 @@ _CACHE: Final = 8192
 _SCHEMA: Final = """
 CREATE TABLE ids (
     id TEXT PRIMARY KEY, line INTEGER NOT NULL, form INTEGER NOT NULL,
-    done INTEGER NOT NULL, error BLOB
+    done INTEGER NOT NULL, error BLOB, model INTEGER
 ) WITHOUT ROWID
 """
 
@@ -29,6 +29,9 @@ class IdIndex:
             self._db.execute(f"PRAGMA {setting}")
         self._db.execute(_SCHEMA)
         self._db.execute("BEGIN")
+        #: There are few of them.
+        self._models: dict[str, int] = {}
+        self._names: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -41,9 +44,15 @@ class IdIndex:
     ) -> None:
         self._db.close()
 
-    def add_done(self, id: str) -> None:
-        """Note an id that the output has."""
-        self._db.execute("INSERT OR IGNORE INTO ids VALUES (?, 0, 0, 1, NULL)", (id,))
+    def add_done(self, id: str, model: str | None = None) -> None:
+        """Note an id that the output has, and which model was asked, if it says so."""
+        if model is not None and model not in self._models:
+            self._models[model] = len(self._names)
+            self._names.append(model)
+        number = None if model is None else self._models[model]
+        self._db.execute(
+            "INSERT OR IGNORE INTO ids VALUES (?, 0, 0, 1, NULL, ?)", (id, number)
+        )
 
     def add(self, id: str, line: int, form: int) -> int:
         """
@@ -54,7 +63,7 @@ class IdIndex:
         """
         try:
             self._db.execute(
-                "INSERT INTO ids VALUES (?, ?, ?, 0, NULL)", (id, line, form)
+                "INSERT INTO ids VALUES (?, ?, ?, 0, NULL, NULL)", (id, line, form)
             )
         except sqlite3.IntegrityError:
             (before,) = self._db.execute(
@@ -65,6 +74,11 @@ class IdIndex:
             self._db.execute("UPDATE ids SET line = ? WHERE id = ?", (line, id))
             return -1
         return 0
+
+    def model_of(self, id: str) -> str | None:
+        """Which model was asked for an id that is done; ``None`` if nobody says."""
+        found = self._db.execute("SELECT model FROM ids WHERE id = ?", (id,)).fetchone()
+        return None if found is None or found[0] is None else self._names[found[0]]
 
     def line_of(self, id: str) -> int | None:
         """The line that an id stands in if it is still to be done; else ``None``."""

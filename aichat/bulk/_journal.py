@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, final
+from typing import Any, Final, NamedTuple, Self, final
 
 from ..errors import ConfigError
 from ..types import JSONError, loads
@@ -30,8 +31,15 @@ __all__ = ["Entry", "Journal", "entries_of"]
 _BEGINNING: Final = b'{"id":"'
 _PIECE: Final = 2**20
 
-#: An id, and what its line says that it cost, if it does.
-Entry = tuple[str, Decimal | None]
+
+class Entry(NamedTuple):
+    """What a line of the output says."""
+
+    id: str
+    #: What it cost, if that is known.
+    cost: Decimal | None
+    #: The model that was asked, with its provider; ``None`` in a line that does not say.
+    model: str | None
 
 
 @final
@@ -41,6 +49,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Raises `ConfigError` if another run has it, or if it is something else."""
         self.path = path
+        #: Whether there was none before.
+        self._new = not path.exists()
         # Read and written, and never truncated by opening it.
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         self._unsynced = False
@@ -62,6 +72,10 @@ class Journal:
     ) -> None:
         try:
             self.sync()
+            if error is not None and self._new and not self._end:
+                # The run was refused: it leaves nothing behind.
+                with suppress(OSError):  # Windows lets nobody remove an open file.
+                    self.path.unlink()
         finally:
             os.close(self._fd)
 
@@ -110,9 +124,10 @@ class Journal:
             # It ends with the process, however that ends.
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ConfigError(
-                f"Another run is writing {self.path}. Wait for it, or end it."
-            ) from None
+            raise _taken(self.path) from None
+        # Who had it until now may have removed it: what is written here would be nowhere.
+        if not _is_at(self.path, self._fd):
+            raise _taken(self.path)
 
     # -- what comes --------------------------------------------------------------------
 
@@ -137,6 +152,17 @@ class Journal:
         if self._unsynced:
             self._unsynced = False
             os.fsync(self._fd)
+
+
+def _taken(path: Path) -> ConfigError:
+    return ConfigError(f"Another run is writing {path}. Wait for it, or end it.")
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def entries_of(path: Path) -> Iterator[Entry]:
@@ -180,7 +206,12 @@ def _entry(raw: bytes, where: str) -> Entry:
     if isinstance(value, dict) and "response" in value:
         name = value.get("custom_id", value.get("id"))
         if isinstance(name, str):
-            return name, _cost(value.get("cost"))
+            model = value.get("model")
+            return Entry(
+                name,
+                _cost(value.get("cost")),
+                model if isinstance(model, str) else None,
+            )
     raise ConfigError(
         f"{where}: this is not a result that aichat has written. If the file is the "
         "output of a run, take the line away; else choose another file."

@@ -11,8 +11,9 @@ The other one is OpenAI's, for ``/v1/chat/completions`` and ``/v1/responses``::
 
     {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {…}}
 
-What goes in with ``id`` comes out as ``{"id", "response", "usage", "cost"}``, and what goes in
-with ``custom_id`` as OpenAI would have put it out, with the cost beside it. A line that
+What goes in with ``id`` comes out as ``{"id", "model", "response", "usage", "cost"}``, and what
+goes in with ``custom_id`` as OpenAI would have put it out, with these beside it: the ``model``
+that was asked, as ``provider:name``, and the cost. A line that
 failed goes into the failures file as it was, with an ``error`` in it; such a line is a good
 one to read again.
 """
@@ -24,7 +25,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, NoReturn, final
+from typing import Any, Final, NamedTuple, NoReturn, final
 
 from attrs import fields, frozen
 
@@ -67,6 +68,15 @@ class Form(Enum):
     RESPONSES = 2
 
 
+class Head(NamedTuple):
+    """What is to be known of a line without a look at its request."""
+
+    id: str
+    form: Form
+    #: As the line has it; empty if it names none.
+    model: str
+
+
 @final
 @frozen
 class Line:
@@ -106,8 +116,8 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, raw
 
 
-def name_of(raw: bytes) -> tuple[str, Form] | None:
-    """The id in a line and its form, without a look at the rest; ``None`` if it has none."""
+def name_of(raw: bytes) -> Head | None:
+    """The id in a line, its form and model, without the rest; ``None`` if it has no id."""
     try:
         value = loads(raw)
     except JSONError:
@@ -119,7 +129,11 @@ def name_of(raw: bytes) -> tuple[str, Form] | None:
         chat = str(value.get("url")).rstrip("/").endswith("/chat/completions")
         form = Form.CHAT if chat else Form.RESPONSES
     found = value.get("id" if form is Form.OURS else "custom_id")
-    return (found, form) if isinstance(found, str) and found else None
+    if not (isinstance(found, str) and found):
+        return None
+    asked = value if form is Form.OURS else value.get("body")
+    model = asked.get("model") if isinstance(asked, dict) else None
+    return Head(found, form, model if isinstance(model, str) else "")
 
 
 def read_line(number: int, raw: bytes, address: Callable[[str], str]) -> Line | BadLine:
@@ -258,14 +272,21 @@ def _refuse(message: str) -> NoReturn:
 
 
 def as_output(
-    id: str, form: Form, response: ChatResponse, cost: CallCost | None
+    id: str,
+    form: Form,
+    response: ChatResponse,
+    cost: CallCost | None,
+    *,
+    model: str | None = None,
 ) -> bytes:
-    """The line of the output for an answer, with its end."""
+    """The line of the output for an answer, with its end; *model* was asked."""
     price = None if cost is None else _cost(cost)
+    asked = {} if model is None else {"model": model}
     if form is Form.OURS:
         usage = response.usage
         value: dict[str, Any] = {
             "id": id,
+            **asked,
             "response": json_converter().unstructure(response),
             "usage": {
                 "input_tokens": usage.input_tokens,
@@ -287,6 +308,7 @@ def as_output(
             "body": make(response, name),
         },
         "error": None,
+        **asked,
     }
     if price is not None:
         value["cost"] = price

@@ -31,6 +31,8 @@ class Progress:
     succeeded: int
     #: Lines that are no request among them.
     failed: int
+    #: Those.
+    bad: int = 0
     #: Under way, and how many there may be.
     running: int = 0
     limit: int = 0
@@ -73,6 +75,7 @@ class Tally:
     cost_before: Decimal = Decimal(0)
     succeeded: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
+    bad: int = field(default=0, init=False)
     input_tokens: int = field(default=0, init=False)
     output_tokens: int = field(default=0, init=False)
     cost: Decimal = field(default=Decimal(0), init=False)
@@ -96,9 +99,10 @@ class Tally:
             self.cost += cost.total
         self._mark()
 
-    def fail(self) -> None:
-        """Count a line that has failed."""
+    def fail(self, *, bad: bool = False) -> None:
+        """Count a line that has failed; a *bad* one is no request."""
         self.failed += 1
+        self.bad += bad
         self._mark()
 
     def progress(self, running: int = 0, limit: int = 0) -> Progress:
@@ -111,6 +115,7 @@ class Tally:
             before=self.before,
             succeeded=self.succeeded,
             failed=self.failed,
+            bad=self.bad,
             running=running,
             limit=limit,
             seconds=now - self.began,

@@ -114,6 +114,7 @@ async def run_file_as_batches(
     wait: bool = True,
     poll: float = 30.0,
     strict: bool = False,
+    any_model: bool = False,
     unsure: Unsure | None = None,
     prices: Prices = None,
     on_progress: Callable[[Progress], object] | None = None,
@@ -122,7 +123,7 @@ async def run_file_as_batches(
     """
     Hand *input* to the providers' own batches and collect the answers into *output*.
 
-    Lines, *output* and *failures* are as with `run_file`. The *job* file, beside *output* by
+    Lines, *output*, *failures* and *any_model* are as with `run_file`. The *job* file, beside *output* by
     default, says what has been handed in: the same call again, also in another process, goes
     on from there and hands in nothing twice. Unless it is to *wait* it returns at once, with
     `Summary.stopped` ``"asked"`` while there is something to wait for. *poll* is in seconds.
@@ -140,7 +141,7 @@ async def run_file_as_batches(
         journal = stack.enter_context(Journal(target))
         index = stack.enter_context(IdIndex())
         spent = await load_journal(journal.entries(), index)
-        survey = await reader.survey(index, strict=strict)
+        survey = await reader.survey(index, strict=strict, any_model=any_model)
         run = _BatchRun(
             client,
             reader,
@@ -356,7 +357,9 @@ class _BatchRun:
             model=response.model or part.model.partition(":")[2],
         )
         cost = priced(asked, self.book, batch=True)
-        self.journal.append(as_output(result.id, Form(form), response, cost))
+        self.journal.append(
+            as_output(result.id, Form(form), response, cost, model=part.model)
+        )
         self.tally.succeed(response.usage, cost)
         self.tell()
 
@@ -365,7 +368,7 @@ class _BatchRun:
         async with aclosing(self.reader.todo(self.index)) as lines:
             async for line in lines:
                 failures.add(line.raw, self.why(line), line.number)
-                self.tally.fail()
+                self.tally.fail(bad=isinstance(line, BadLine))
                 self.tell()
         self.place.unlink(missing_ok=True)
 

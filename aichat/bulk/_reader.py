@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any, Final, final
@@ -12,7 +13,7 @@ from attrs import evolve, frozen
 from .._client import Client
 from ..errors import ConfigError, InvalidRequestError
 from ._index import IdIndex
-from ._lines import BadLine, Line, name_of, raw_lines, read_line
+from ._lines import BadLine, Form, Head, Line, name_of, raw_lines, read_line
 
 __all__ = ["Reader", "Survey"]
 
@@ -44,25 +45,31 @@ class Reader:
         self._options = dict(options)
         self.path = path
 
-    async def survey(self, index: IdIndex, *, strict: bool) -> Survey:
+    async def survey(self, index: IdIndex, *, strict: bool, any_model: bool) -> Survey:
         """
         Read all of it once, and note in *index* what is to be done.
 
         Raises `InvalidRequestError` for an id that occurs twice, and when *strict* for every
-        line that is no good request.
+        line that is no good request; and `ConfigError` for answers of another model than the
+        one that is asked now, unless *any_model* will do.
         """
         lines = done = 0
+        others = Counter[tuple[str, str]]()
         twice: list[str] = []
         bad: list[str] = []
         async for number, raw in self._raw():
             lines += 1
             name = name_of(raw)
             if name is not None:
-                before = index.add(name[0], number, name[1].value)
-                done += before == -1
-                if before > 0:
+                before = index.add(name.id, number, name.form.value)
+                if before == -1:
+                    done += 1
+                    was, now = index.model_of(name.id), self._model(name)
+                    if was not in (None, now):
+                        others[f"{was}", now] += 1
+                elif before > 0:
                     twice.append(
-                        f"line {number} has the id {name[0]!r} of line {before}"
+                        f"line {number} has the id {name.id!r} of line {before}"
                     )
             if strict and isinstance(found := self.read(number, raw), BadLine):
                 bad.append(found.error.message)
@@ -72,13 +79,15 @@ class Reader:
             _refuse("An id may occur once", twice)
         if bad:
             _refuse("Not all lines are requests", bad)
+        if others and not any_model:
+            raise _of_others(others)
         return Survey(lines=lines, done=done)
 
     async def todo(self, index: IdIndex) -> AsyncGenerator[Line | BadLine, None]:
         """Yield what is still to be done."""
         async for number, raw in self._raw():
             name = name_of(raw)
-            if name is not None and (line := index.line_of(name[0])) != number:
+            if name is not None and (line := index.line_of(name.id)) != number:
                 if line is not None:
                     raise ConfigError(
                         f"{self.path} has changed since the run began.",
@@ -104,6 +113,14 @@ class Reader:
             return BadLine(number, raw, error)
         return line if request is line.request else evolve(line, request=request)
 
+    def _model(self, line: Head) -> str:
+        """The model that a line asks, as `read` finds it."""
+        client = self._client
+        ours = line.form is Form.OURS and ":" in line.model
+        model = line.model if ours else self._address(line.model)
+        model = self._options.get("model") or model or client._model or ""
+        return client._address(model)
+
     async def _raw(self) -> AsyncGenerator[tuple[int, bytes], None]:
         for seen, (number, raw) in enumerate(raw_lines(self.path)):
             if seen % _AT_ONCE == _AT_ONCE - 1:
@@ -124,6 +141,18 @@ class Reader:
         if colon and prefix in client._providers:
             return model
         return f"{client._default_provider}:{model}"
+
+
+def _of_others(others: Counter[tuple[str, str]]) -> ConfigError:
+    (was, now), _ = others.most_common(1)[0]
+    lines = others.total()
+    return ConfigError(
+        f"The output has answers of {was} to {lines:,} line{'s' if lines > 1 else ''} that "
+        f"would be asked of {now or 'no model'} now: they would stay as they are. Ask the "
+        "same model as before, or name another output. If these answers will do, pass "
+        "any_model=True (--any-model).",
+        operation="bulk",
+    )
 
 
 def _refuse(what: str, mistakes: list[str]) -> None:

@@ -16,8 +16,9 @@ from typing import TextIO
 
 from ..errors import AIChatError
 from ._console import Console, check_text
-from ._parser import make_parser
+from ._parser import parse
 from ._trouble import explain, status_of
+from ._warnings import warnings_shown
 
 __all__ = ["main"]
 
@@ -58,7 +59,8 @@ def _run(argv: Sequence[str] | None, console: Console) -> int:
         args = _parse(argv, console)
         if isinstance(args, int):
             return args
-        status: int = args.run(args, console)
+        with warnings_shown(console):
+            status: int = args.run(args, console)
         console.fresh()
     except KeyboardInterrupt:
         console.fresh()
@@ -81,7 +83,7 @@ def _parse(argv: Sequence[str] | None, console: Console) -> Namespace | int:
         check_text(argument, "An argument")
     with redirect_stdout(console.stdout), redirect_stderr(console.stderr):
         try:
-            return make_parser().parse_args(argv)
+            return parse(argv)
         except SystemExit as end:
             return int(end.code or 0)
 

@@ -1,17 +1,13 @@
-"""What `chat` and `complete` share: options, the prompt, and somebody to ask."""
+"""What `chat` and `complete` share: options and the prompt."""
 
 from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentParser, Namespace
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from .._client import Client
-from .._config import ClientConfig
-from .._registry import Registry
 from ..errors import ConfigError
 from ..types import (
     AnswerOptions,
@@ -24,7 +20,9 @@ from ..types import (
 )
 from ._attachments import picture, wanted_form
 from ._console import Console
+from ._numbers import at_least, between, duration
 from ._tooling import Approval, tools_of
+from ._whom import add_whom
 
 if TYPE_CHECKING:
     from ..structured import Expected
@@ -34,22 +32,10 @@ __all__ = [
     "Order",
     "add_config",
     "add_options",
-    "add_whom",
     "first_message",
-    "names_a_provider",
-    "opened",
     "opening",
     "ordered",
 ]
-
-_NO_PROVIDER = (
-    "No provider is configured: the built-in simulator answers. "
-    "Set AI_PROVIDER and AI_API_KEY for a real one."
-)
-#: As which provider the simulator is asked, and which of its dialects that speaks.
-_SIMULATED, _DIALECT = "openai-compatible", "openai-chat"
-#: Seconds after each word that somebody reads: faster than one can, slower than a blink.
-_READABLE = 0.02
 
 
 def add_config(parser: ArgumentParser) -> None:
@@ -83,18 +69,19 @@ def add_options(parser: ArgumentParser) -> None:
     how.add_argument(
         "-t",
         "--temperature",
-        type=float,
+        type=between(0, 2),
         metavar="0-2",
         help="how freely to choose words",
     )
     how.add_argument(
         "--max-tokens",
-        type=int,
+        type=at_least(1),
         metavar="N",
         help="as many tokens at most, reasoning included",
     )
     how.add_argument(
         "--timeout",
+        type=duration,
         metavar="SECONDS",
         help="longest silence: 30, 90s or 2m; a long answer is no silence",
     )
@@ -146,19 +133,6 @@ def _add_tools(parser: ArgumentParser) -> None:
         const="always",
         help="the same as --approve always",
     )
-
-
-def add_whom(parser: ArgumentParser) -> None:
-    """Add whom to ask."""
-    whom = parser.add_argument_group("whom to ask")
-    whom.add_argument("-p", "--provider", metavar="NAME", help="instead of AI_PROVIDER")
-    whom.add_argument(
-        "-m",
-        "--model",
-        metavar="MODEL",
-        help="instead of AI_MODEL; 'provider:name' for another provider's",
-    )
-    whom.add_argument("--base-url", metavar="URL", help="instead of AI_BASE_URL")
 
 
 @frozen(kw_only=True)
@@ -230,79 +204,3 @@ def _prompt(words: Sequence[str], console: Console) -> list[str]:
         return [" ".join(words), console.piped()]
     at = words.index("-")
     return [" ".join(words[:at]), console.everything(), " ".join(words[at + 1 :])]
-
-
-@asynccontextmanager
-async def opened(
-    args: Namespace,
-    console: Console,
-    *,
-    simulated: bool = False,
-    pace: float | None = None,
-    **more: Any,
-) -> AsyncGenerator[Client, None]:
-    """
-    Hold a client of the configured provider, or else of a simulator in this process.
-
-    With *simulated* it is that one, whatever is configured. *pace* is its seconds after each
-    word. *more* are settings of the client's, stronger than what is configured.
-    """
-    settings = {**_settings(args, console), **more}
-    if not simulated and names_a_provider(args, console):
-        config = ClientConfig.load(
-            file=args.config, environ=console.environ, **settings
-        )
-        async with Client.from_config(config, environ=console.environ) as client:
-            yield client
-        return
-    # Postponed: it brings a server.
-    from ..testing import Simulator
-
-    if not simulated:
-        console.note(_NO_PROVIDER)
-    if pace is None:
-        pace = _READABLE if console.watched else 0
-    async with Simulator(pace=pace) as simulator:
-        settings["model"] = f"{_SIMULATED}:{settings.get('model') or 'simulated'}"
-        # Of the environment, nothing: no key goes where it does not belong.
-        config = ClientConfig.from_mapping({
-            **settings,
-            "provider": _SIMULATED,
-            "base_url": simulator.base_url(_DIALECT),
-            "api_key": "simulated",
-        })
-        async with Client.from_config(config, environ={}) as client:
-            yield client
-
-
-def _settings(args: Namespace, console: Console) -> dict[str, Any]:
-    """What the arguments say about the client."""
-    environ = console.environ
-    provider, model = args.provider, args.model
-    prefix, colon, _ = (model or environ.get("AI_MODEL") or "").partition(":")
-    if provider and model and colon and prefix not in Registry():
-        # `--provider ollama --model llama3:8b` leaves no doubt.
-        model = f"{provider}:{model}"
-    if colon and not (provider or args.config or environ.get("AI_PROVIDER")):
-        provider = prefix
-    settings = {
-        "provider": provider,
-        "model": model,
-        "base_url": args.base_url,
-        "timeout": args.timeout,
-    }
-    return {name: value for name, value in settings.items() if value is not None}
-
-
-def names_a_provider(args: Namespace, console: Console) -> bool:
-    """Whether somebody is to be asked other than the simulator."""
-    # Who gives an address means somebody there, and will be asked who that is.
-    environ = console.environ
-    settings = _settings(args, console)
-    return bool(
-        args.config
-        or settings.get("provider")
-        or settings.get("base_url")
-        or environ.get("AI_PROVIDER")
-        or environ.get("AI_BASE_URL")
-    )

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .._client import Client
-from .._config_values import Duration, structure
 from ..errors import AIChatError, ConfigError
 from ..types import ChatRequest, dumps, estimate_tokens
-from ._asking import add_config, add_whom, names_a_provider, opened
+from ._asking import add_config
 from ._bench_progress import Progress
 from ._bench_report import Subject, as_json, as_text, manner, seconds
 from ._bench_run import Load, measure, warm_up
 from ._bench_tally import Tally
 from ._console import Console, check_text
+from ._numbers import above, at_least, between, duration
 from ._trouble import explain
+from ._whom import add_whom, is_simulated, opened
 
 if TYPE_CHECKING:
     from ._parser import Commands
@@ -51,13 +51,16 @@ def add(commands: Commands) -> None:
         "there is. Real providers cost real money.",
     )
     add_config(parser)
-    add_whom(parser)
+    add_whom(parser, simulator=False)
     parser.add_argument(
-        "--timeout", metavar="SECONDS", help="longest silence: 30, 90s or 2m"
+        "--timeout",
+        type=duration,
+        metavar="SECONDS",
+        help="longest silence: 30, 90s or 2m",
     )
     parser.add_argument(
         "--simulator",
-        type=_pace,
+        type=between(0, math.inf, "number of seconds"),
         nargs="?",
         const=_PACE,
         metavar="PACE",
@@ -70,7 +73,7 @@ def add(commands: Commands) -> None:
     prompt.add_argument("--prompt-file", metavar="FILE", help="UTF-8 text")
     what.add_argument(
         "--max-tokens",
-        type=_count,
+        type=at_least(1),
         default=200,
         metavar="N",
         help="of each answer, reasoning included; default: %(default)s",
@@ -78,26 +81,26 @@ def add(commands: Commands) -> None:
     load = parser.add_argument_group("how much")
     load.add_argument(
         "--requests",
-        type=_count,
+        type=at_least(1),
         metavar="N",
         help=f"default: {_REQUESTS}, or as many as fit into the duration",
     )
     load.add_argument(
         "--duration",
-        type=_duration,
+        type=duration,
         default=math.inf,
         metavar="TIME",
         help="begin no more after it: 30s, 5m",
     )
     load.add_argument(
         "--concurrency",
-        type=_count,
+        type=at_least(1),
         metavar="N",
         help=f"so many at a time; default: {_CONCURRENCY}, or no limit with --rate",
     )
     load.add_argument(
         "--rate",
-        type=_rate,
+        type=above(0, "rate"),
         metavar="R",
         help="so many per second, whether or not others have ended; times count from "
         "when a request was due",
@@ -110,14 +113,14 @@ def add(commands: Commands) -> None:
     )
     load.add_argument(
         "--warmup",
-        type=partial(_count, least=0),
+        type=at_least(0),
         default=1,
         metavar="N",
         help="requests before, which do not count; default: %(default)s",
     )
     load.add_argument(
         "--retries",
-        type=partial(_count, least=0),
+        type=at_least(0),
         default=0,
         metavar="N",
         help="so many for each request; default: none, so that every error counts",
@@ -137,52 +140,17 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_run)
 
 
-def _count(text: str, *, least: int = 1) -> int:
-    if text.isascii() and text.isdecimal() and int(text) >= least:
-        return int(text)
-    raise ArgumentTypeError(f"{text!r} is no whole number from {least} on")
-
-
-def _positive(number: Callable[[], float], complaint: str) -> float:
-    try:
-        value = number()
-    except ValueError:
-        value = 0.0
-    if 0 < value < math.inf:
-        return value
-    raise ArgumentTypeError(complaint)
-
-
-def _duration(text: str) -> float:
-    return _positive(
-        lambda: structure(text, Duration), f"{text!r} is no duration, such as 30s or 5m"
-    )
-
-
-def _rate(text: str) -> float:
-    return _positive(lambda: float(text), f"{text!r} is no rate above 0")
-
-
-def _pace(text: str) -> float:
-    try:
-        pace = float(text)
-    except ValueError:
-        pace = -1.0
-    if 0 <= pace < math.inf:
-        return pace
-    raise ArgumentTypeError(f"{text!r} is no number of seconds")
-
-
 def _run(args: Namespace, console: Console) -> int:
-    if args.simulator is not None and (args.provider or args.base_url or args.config):
-        raise ConfigError("--simulator asks nobody else: leave out whom to ask.")
+    simulated = is_simulated(args, console, unasked=True)
     load, prompt = _load(args), _prompt(args)
     _check_outputs(args)
     tally = Tally()
     subjects: list[Subject] = []
     interrupted = False
     try:
-        asyncio.run(_bench(args, console, prompt, load, tally, subjects.append))
+        asyncio.run(
+            _bench(args, console, simulated, prompt, load, tally, subjects.append)
+        )
     except KeyboardInterrupt:
         if not tally.begun:
             raise
@@ -252,16 +220,16 @@ def _check_outputs(args: Namespace) -> None:
 async def _bench(
     args: Namespace,
     console: Console,
+    simulated: bool,
     prompt: str,
     load: Load,
     tally: Tally,
     told: Callable[[Subject], None],
 ) -> None:
-    simulated = args.simulator is not None or not names_a_provider(args, console)
     async with opened(
         args,
         console,
-        simulated=args.simulator is not None,
+        unasked=True,
         pace=_PACE if args.simulator is None else args.simulator,
         max_retries=args.retries,
     ) as client:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import AIChatError, ConfigError
 from ..types import dumps
-from ._asking import add_config, add_whom, opened
+from ._asking import add_config
 from ._bulk_progress import Display, amount, lasting
 from ._console import Console
+from ._numbers import at_least, duration
 from ._trouble import explain
+from ._whom import add_whom, opened
 
 if TYPE_CHECKING:
     from .._client import Client
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-_FAILED, _NOT_YET, _INTERRUPTED = 1, 3, 128 + 2
+_FAILED, _WRONG, _NOT_YET, _INTERRUPTED = 1, 2, 3, 128 + 2
 _FINISHING: Final = (
     "Finishing what is under way; Ctrl-C again drops it. Run the same again to go on."
 )
@@ -34,6 +37,9 @@ A line of INPUT is a request of ours or of OpenAI's batch format:
 
 What OUTPUT has an answer for is not asked again: after a crash or Ctrl-C run the same again.
 So is what has failed; or give the file of failures as the input.
+
+Each line of OUTPUT says which model was asked. Where INPUT asks another one now, nothing is
+sent: name another OUTPUT, or say --any-model to keep the answers that there are.
 
 exit status: 0 every line has its answer, 1 some have not, 2 wrong usage or input,
 3 a batch is not done yet, 130 interrupted
@@ -70,19 +76,27 @@ def add(commands: Commands) -> None:
     )
     add_whom(run)
     run.add_argument(
-        "--timeout", metavar="SECONDS", help="longest silence: 30, 90s or 2m"
+        "--timeout",
+        type=duration,
+        metavar="SECONDS",
+        help="longest silence: 30, 90s or 2m",
+    )
+    run.add_argument(
+        "--any-model",
+        action="store_true",
+        help="take the answers in OUTPUT for good, whichever model gave them",
     )
     pace = run.add_argument_group("how fast")
     pace.add_argument(
         "--concurrency",
-        type=_count,
+        type=at_least(1),
         default=64,
         metavar="N",
         help="at most so many at a time; default: %(default)s",
     )
     pace.add_argument(
         "--patience",
-        type=_number,
+        type=at_least(0),
         default=5,
         metavar="N",
         help="put a line back so often for which there is no room; default: %(default)s",
@@ -91,7 +105,7 @@ def add(commands: Commands) -> None:
     ends.add_argument(
         "--strict", action="store_true", help="send nothing if a line is no request"
     )
-    ends.add_argument("--max-failures", type=_number, metavar="N")
+    ends.add_argument("--max-failures", type=at_least(0), metavar="N")
     ends.add_argument(
         "--max-cost",
         metavar="USD",
@@ -104,7 +118,7 @@ def add(commands: Commands) -> None:
     )
     ends.add_argument(
         "--expected-output",
-        type=_number,
+        type=at_least(0),
         default=1000,
         metavar="N",
         help="tokens of an answer, for --dry-run; default: %(default)s",
@@ -132,18 +146,6 @@ def add(commands: Commands) -> None:
     run.set_defaults(run=_run)
 
 
-def _count(text: str) -> int:
-    if (number := _number(text)) > 0:
-        return number
-    raise ArgumentTypeError(f"{text!r} is no whole number, 1 or more")
-
-
-def _number(text: str) -> int:
-    if text.isascii() and text.isdecimal():
-        return int(text)
-    raise ArgumentTypeError(f"{text!r} is no whole number, 0 or more")
-
-
 def _run(args: Namespace, console: Console) -> int:
     _check(args)
     interrupted = _Interrupts(console)
@@ -162,6 +164,28 @@ def _check(args: Namespace) -> None:
             )
     elif args.no_wait or args.adopt or args.resubmit:
         raise ConfigError("--no-wait, --adopt and --resubmit go with --provider-batch.")
+    # Before anything is said about who answers.
+    if not Path(args.input).is_file():
+        raise ConfigError(f"There is no file {args.input}.")
+    if args.max_cost is not None:
+        _check_cost(args.max_cost)
+
+
+def _check_cost(most: str) -> None:
+    from ..costs import PriceBook, to_money
+
+    try:
+        to_money(most)
+    except ConfigError:
+        raise ConfigError(
+            f"--max-cost must be an amount of US dollars, such as 5 or 0.50; got {most!r}."
+        ) from None
+    try:
+        PriceBook().load()
+    except ConfigError:
+        raise ConfigError(
+            "--max-cost needs to know prices: pip install 'aichat[cost]'."
+        ) from None
 
 
 class _Interrupts:
@@ -195,17 +219,21 @@ class _Interrupts:
 async def _go(args: Namespace, console: Console, interrupts: _Interrupts) -> int:
     from .. import bulk
 
-    async with opened(args, console) as client:
+    # Lines may name theirs.
+    async with opened(args, console, needs_model=False) as client:
         if args.dry_run:
             estimate = await bulk.estimate_file(
                 client,
                 args.input,
                 args.output,
                 expected_output=args.expected_output,
+                any_model=args.any_model,
                 batch=args.provider_batch,
             )
             _show_estimate(estimate, args, console)
-            return 2 if args.strict and estimate.bad else 0
+            if estimate.bad:
+                return _WRONG if args.strict else _FAILED
+            return 0
         brake = None if args.provider_batch else bulk.Brake()
         interrupts.install(brake)
         display = Display(console)
@@ -222,6 +250,7 @@ async def _go(args: Namespace, console: Console, interrupts: _Interrupts) -> int
                     concurrency=args.concurrency,
                     patience=args.patience,
                     strict=args.strict,
+                    any_model=args.any_model,
                     max_failures=args.max_failures,
                     max_cost=args.max_cost,
                     brake=brake,
@@ -245,6 +274,7 @@ async def _as_batches(args: Namespace, client: Client, display: Display) -> Summ
         failures=args.failures,
         wait=not args.no_wait,
         strict=args.strict,
+        any_model=args.any_model,
         unsure="resubmit" if args.resubmit else args.adopt,
         on_progress=display.see,
     )
@@ -278,10 +308,15 @@ def _words(summary: Summary, progress: Progress, args: Namespace) -> list[str]:
     before = f", {progress.before:,} of them before" if progress.before else ""
     answered = progress.before + progress.succeeded
     lines = [f"{answered:,} of {progress.total:,} answered{before}: {summary.output}"]
-    if progress.failed:
+    if failed := progress.failed - progress.bad:
         lines.append(
-            f"{progress.failed:,} failed: {summary.failures} (run the same again to ask "
-            "for them again)"
+            f"{failed:,} failed: {summary.failures} (run the same again to ask for them "
+            "again)"
+        )
+    if progress.bad:
+        what = "is no request" if progress.bad == 1 else "are no requests"
+        lines.append(
+            f"{progress.bad:,} {what}: {summary.failures} says why (mend the input)"
         )
     if progress.left:
         why = {
@@ -326,6 +361,7 @@ def _facts(summary: Summary) -> dict[str, Any]:
         "before": progress.before,
         "succeeded": progress.succeeded,
         "failed": progress.failed,
+        "bad": progress.bad,
         "left": progress.left,
         "seconds": round(progress.seconds, 3),
         "input_tokens": progress.input_tokens,
@@ -367,6 +403,7 @@ def _show_estimate(estimate: Estimate, args: Namespace, console: Console) -> Non
         if estimate.unpriced:
             console.line(f"The price of {estimate.unpriced:,} of them is not known.")
     if estimate.bad:
-        console.note(f"{estimate.bad:,} lines are no requests:")
+        lines = "line is no request" if estimate.bad == 1 else "lines are no requests"
+        console.note(f"{estimate.bad:,} {lines}:")
         for mistake in estimate.mistakes:
             console.note(f"  {mistake}")

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from ..conversations import Conversation
 from ..types import Message
 from ._answer import Answering
-from ._asking import Order, add_options, first_message, opened, opening, ordered
+from ._asking import Order, add_options, first_message, opening, ordered
 from ._console import Console
 from ._history import History, history_file
 from ._page import page_for
 from ._talk import COMMANDS, HOW, Talk
+from ._whom import opened
 
 if TYPE_CHECKING:
     from ._parser import Commands
@@ -57,7 +58,7 @@ def _run(args: Namespace, console: Console) -> int:
 async def _answer(
     args: Namespace, console: Console, order: Order, question: Message
 ) -> None:
-    async with opened(args, console) as client:
+    async with opened(args, console, unasked=True) as client:
         page = page_for(console, plain=args.plain or order.expected is not None)
         answering = Answering(client, order, console, page)
         await answering.show([*opening(args), question])
@@ -70,7 +71,8 @@ def _converse(args: Namespace, console: Console, order: Order) -> int:
     # keyboard and `input`: Ctrl-C does there what it always does.
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        client = runner.run(stack.enter_async_context(opened(args, console)))
+        asked = opened(args, console, unasked=True)
+        client = runner.run(stack.enter_async_context(asked))
         try:
             console.note(HOW)
             return Talk(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from ..types import Message, to_json
 from ._answer import Answering
-from ._asking import Order, add_options, first_message, opened, opening, ordered
+from ._asking import Order, add_options, first_message, opening, ordered
 from ._console import Console
 from ._page import PlainPage
+from ._whom import opened
 
 if TYPE_CHECKING:
     from ._parser import Commands

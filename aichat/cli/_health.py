@@ -16,6 +16,7 @@ from ._asking import add_config
 from ._console import Console
 from ._table import table
 from ._trouble import explain
+from ._whom import check_provider
 
 if TYPE_CHECKING:
     from ._parser import Commands
@@ -43,10 +44,16 @@ def add(commands: Commands) -> None:
 
 def _run(args: Namespace, console: Console) -> int:
     names = list(dict.fromkeys(args.names)) or _usual(args, console)
+    for name in names:
+        check_provider(name)
     found = asyncio.run(_ask(names, args, console))
     head = ["PROVIDER", "STATE", "LATENCY", "ERROR"]
-    rows = [_row(name, found[name], console) for name in names]
+    rows = [_row(name, found[name]) for name in names]
     console.line(table([head, *rows]))
+    for name in names:
+        if error := found[name].error:
+            what = explain(error, console.environ).removeprefix("Error: ")
+            console.line(f"{name}: {what.removeprefix(f'{name}: ')}")
     return 1 if any(health.ok is False for health in found.values()) else 0
 
 
@@ -87,8 +94,7 @@ async def _ask(
     return found
 
 
-def _row(name: str, health: Health, console: Console) -> list[str]:
+def _row(name: str, health: Health) -> list[str]:
     state = {True: "ok", False: "failed", None: "unknown"}[health.ok]
     latency = f"{health.latency * 1000:.0f} ms" if health.latency else "-"
-    what = explain(health.error, console.environ) if health.error else ""
-    return [name, state, latency, what.removeprefix("Error: ")]
+    return [name, state, latency, str(health.error.code) if health.error else ""]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from argparse import ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ._console import Console
+from ._numbers import between
 from ._table import table
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--pace",
-        type=_pace,
+        type=between(0, math.inf, "number of seconds"),
         default=0.03,
         metavar="SECONDS",
         help="wait so long after each word; default: %(default)s",
@@ -47,7 +49,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--fault-rate",
-        type=_rate,
+        type=between(0, 1, "rate"),
         default=1.0,
         metavar="RATE",
         help="with how many of them, 0 to 1; default: %(default)s",
@@ -59,26 +61,6 @@ def _port(text: str) -> int:
     if text.isascii() and text.isdecimal() and int(text) < 65536:
         return int(text)
     raise ArgumentTypeError(f"{text!r} is no port, 0 to 65535")
-
-
-def _pace(text: str) -> float:
-    try:
-        pace = float(text)
-    except ValueError:
-        pace = -1.0
-    if 0 <= pace < float("inf"):
-        return pace
-    raise ArgumentTypeError(f"{text!r} is no number of seconds")
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = -1.0
-    if 0 <= rate <= 1:
-        return rate
-    raise ArgumentTypeError(f"{text!r} is no rate, 0 to 1")
 
 
 def _fault(text: str) -> Fault:

@@ -17,6 +17,7 @@ from .._client import Client
 from ..conversations import Conversation
 from ..errors import AIChatError, ConfigError
 from ..types import (
+    ChatRequest,
     ImagePart,
     Message,
     Part,
@@ -55,7 +56,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "image": ("FILE|URL", "send a picture with the next question"),
     "save": ("FILE", "write the conversation to a file"),
     "load": ("FILE", "go on with one that was saved"),
-    "exit": ("", "end the conversation, as Ctrl-D does"),
+    "exit": ("", "end the conversation, as Ctrl-D and /quit do"),
 }
 
 
@@ -101,7 +102,6 @@ class Talk:
             except _Enough:
                 break
             except AIChatError as error:
-                self._status = status_of(error)
                 self.console.note(explain(error, self.console.environ))
         return self._status
 
@@ -129,6 +129,10 @@ class Talk:
         self.console.gap()
         try:
             self.runner.run(self._answer(answering, question))
+        except AIChatError as error:
+            # What is wrong with a command is no answer that failed.
+            self._status = status_of(error)
+            raise
         except KeyboardInterrupt:
             self.console.note("(stopped)")
         finally:
@@ -218,7 +222,7 @@ class Talk:
             self.client.capabilities(name)  # refuses a provider that there is not
             self.model = name
         # As it will be asked.
-        stream = self.client.stream("?", model=self.model or "")
+        stream = self.client.stream(ChatRequest("?", self.model or ""))
         self.console.note(f"(model: {stream.request.model})")
 
     def _image(self, source: str) -> None:

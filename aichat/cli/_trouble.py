@@ -56,6 +56,9 @@ def _advice(error: AIChatError, environ: Mapping[str, str]) -> str:
             return (
                 "The key is good but may not do this: ask for access, or use another."
             )
+        case ModelNotFoundError() if not _speaks_of_a_model(error):
+            # A server that knows no such path says 404, too.
+            return "Is the address right (--base-url)? If so, name another --model."
         case ModelNotFoundError():
             return f"Name another --model; `aichat providers {error.provider or ''}` shows some."
         case RateLimitError() | CircuitOpenError() if error.retry_after:
@@ -76,6 +79,11 @@ def _advice(error: AIChatError, environ: Mapping[str, str]) -> str:
             return "The answer is incomplete: ask again."
         case _:
             return ""
+
+
+def _speaks_of_a_model(error: AIChatError) -> bool:
+    said = error.message.casefold()
+    return "model" in said or bool(error.model and error.model.casefold() in said)
 
 
 def _where_the_key_is(provider: str | None, environ: Mapping[str, str]) -> str:

@@ -232,15 +232,14 @@ def _tokens(part: object) -> int:
 def _addresses(response: ChatResponse, request: ChatRequest | None) -> list[str]:
     addresses = []
     provider = response.provider
-    if request is not None:
-        asked_provider = request.provider_name
+    named = request.model if request is not None else ""
+    # A `fallback`, or whoever is like it, has asked another one than was named.
+    if asked := response.rerouted_to or named:
+        first, colon, rest = asked.partition(":")
+        asked_provider, model = (first, rest) if colon else ("", first)
         provider = provider or asked_provider
         # The client may know a provider by another name than its own.
-        addresses = [
-            f"{name}:{request.model_name}"
-            for name in (asked_provider, provider)
-            if name
-        ]
+        addresses = [f"{name}:{model}" for name in (asked_provider, provider) if name]
     if provider and response.model:
         addresses.append(f"{provider}:{response.model}")
     return addresses

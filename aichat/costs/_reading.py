@@ -53,6 +53,8 @@ class Reading:
     def model(self) -> str:
         """Who answered, or was asked."""
         start, request = self._start, self._request
+        if start.rerouted_to is not None:
+            request = evolve(request, model=start.rerouted_to)
         provider = start.provider or request.provider_name or ""
         return f"{provider}:{start.model or request.model_name}"
 
@@ -89,6 +91,7 @@ class Reading:
             provider=start.provider,
             created_at=start.created_at,
             from_cache=start.from_cache,
+            rerouted_to=start.rerouted_to,
             metadata=end.metadata if end is not None else {},
         )
 

@@ -83,7 +83,7 @@ def balance(
                         model = scales.take(candidates)
                         turned_to(model, error)
                     continue
-                for chunk in detour.introduce(first, model):
+                for chunk in detour.introduce(first, model, request.model):
                     yield chunk
                 async for chunk in chunks:
                     yield chunk

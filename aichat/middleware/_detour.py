@@ -49,12 +49,14 @@ class Detour:
         self.failed.append((model, str(error.code)))
         self.attempts = count_attempts(self.attempts, error.attempts)
 
-    def introduce(self, chunks: list[StreamChunk], model: str) -> list[StreamChunk]:
-        """Let the opening *chunks* of *model*'s answer say that it was not the first asked."""
+    def introduce(
+        self, chunks: list[StreamChunk], model: str, named: str
+    ) -> list[StreamChunk]:
+        """Let the opening *chunks* of *model*'s answer say so, if another one was *named*."""
         if not self.failed:
-            return chunks
+            return chunks if model == named else introduced(chunks, model)
         why = " and ".join(f"{name} failed: {code}" for name, code in self.failed)
-        return introduced(chunks, f"Answered by {model}, since {why}.")
+        return introduced(chunks, model, f"Answered by {model}, since {why}.")
 
     def blame(self, error: AIChatError, name: str) -> None:
         """Let *error*, of whoever came after them, tell of them under *name*."""
@@ -79,15 +81,26 @@ def turned_to(model: str, error: AIChatError | None = None) -> None:
     )
 
 
-def introduced(chunks: list[StreamChunk], warning: str) -> list[StreamChunk]:
-    """Return the opening *chunks* of an answer with *warning* in its `ResponseStart`."""
+def introduced(
+    chunks: list[StreamChunk], model: str, *warnings: str
+) -> list[StreamChunk]:
+    """
+    Return the opening *chunks* of an answer with a `ResponseStart` that says who was asked.
+
+    That is *model*, unless somebody further in has turned to yet another one.
+    """
     match chunks:
         case []:
             return chunks  # no answer at all, and nothing to say of it
         case [ResponseStart() as start, *rest]:
-            return [evolve(start, warnings=(*start.warnings, warning)), *rest]
+            told = evolve(
+                start,
+                warnings=(*start.warnings, *warnings),
+                rerouted_to=start.rerouted_to or model,
+            )
+            return [told, *rest]
         case _:
-            return [ResponseStart(warnings=(warning,)), *chunks]
+            return [ResponseStart(warnings=warnings, rerouted_to=model), *chunks]
 
 
 def count_attempts(*counts: int | None) -> int | None:

@@ -69,7 +69,7 @@ def fallback(
                     model = successor
                     continue
                 break
-            for chunk in detour.introduce(first, model):
+            for chunk in detour.introduce(first, model, request.model):
                 yield chunk
             async for chunk in chunks:
                 yield chunk

@@ -147,7 +147,7 @@ class _Race:
             return chunks
         turned_to(self.to)
         warning = f"Answered by {self.to}, since {model} was slow to begin."
-        return introduced(chunks, warning)
+        return introduced(chunks, self.to, warning)
 
 
 def _patience(after: float | str) -> tuple[int | None, float | None]:

@@ -85,7 +85,10 @@ def rate_limit(
         return _limiting(_each(lambda _: Limiter(limit), by))
     from ..redis import RedisLimiter
     from ..redis._owned import Owned
+    from ..redis._state import check_name
 
+    # With *by* there is none yet that would look at it.
+    check_name("rate_limit", name)
     owned, terms = Owned(redis), limit
 
     def shared(key: str) -> AnyLimiter:

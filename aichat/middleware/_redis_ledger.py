@@ -161,8 +161,11 @@ class RedisLedger:
                 if len(accounts) >= _MANY:
                     self._forget()
                 window = "once" if budget.per is None else repr(float(budget.per))
+                # A key may be anything.
+                text = key.encode("utf-8", "backslashreplace").decode()
                 account = accounts[name] = _Account(
-                    self._state.key("spend", f"{self._name} {window} {key}"), budget.per
+                    self._state.key("spend", f"{self._name} {window} {text}"),
+                    budget.per,
                 )
             accounts.move_to_end(name)
         return account
@@ -186,8 +189,9 @@ class RedisLedger:
         with self._lock:
             account.learn(self._clock(), spent, held + granted * debt.reserved)
             account.workers = workers
-            # With the others again.
-            account.alone = None
+            if account not in self._owing:
+                # With the others again, who know what we have spent alone.
+                account.alone = None
         if self._owing:
             self._deliver_all()
         if granted:
@@ -238,8 +242,13 @@ class RedisLedger:
             link = self._state.link()
             with self._lock:
                 posting = account.posting
-                if posting is None or posting.done() or posting.get_loop().is_closed():
-                    account.posting = link.spawn(self._post(account))
+                if posting is not None and not (
+                    posting.done() or posting.get_loop().is_closed()
+                ):
+                    return
+                account.posting = None
+            # A task may begin at once, and takes the lock.
+            account.posting = link.spawn(self._post(account))
 
     async def _post(self, account: _Account) -> None:
         while True:

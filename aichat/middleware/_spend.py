@@ -111,8 +111,10 @@ def spend_limit(
     shared = RedisLedger(owned.state, name=name)
 
     async def aclose() -> None:
-        await shared.aclose()
-        await owned.aclose()
+        try:
+            await shared.aclose()
+        finally:
+            await owned.aclose()
 
     return owning(_limiting(limits, key, book, unpriced, shared), aclose)
 

@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..types import ChatRequest, StreamChunk
 from ._balance import check_of, check_weights, draw
 from ._compose import Handler, Middleware
-from ._detour import turned_to
+from ._detour import begin, introduced, turned_to
 
 __all__ = ["split"]
 
@@ -67,7 +67,12 @@ def split(
             model = draw(weights, point)
             if model != request.model:
                 turned_to(model)
-                request = evolve(request, model=model)
+                first, chunks = await begin(call_next, evolve(request, model=model))
+                for chunk in introduced(first, model):
+                    yield chunk
+                async for chunk in chunks:
+                    yield chunk
+                return
         async for chunk in call_next(request):
             yield chunk
 

@@ -197,6 +197,7 @@ async def _watched(
                 chunk = await watching.pull(chunks)
                 if chunk is None:
                     break
+                watching.forget()
                 yield chunk  # noqa: ASYNC119 -- nothing is held; closed by the chain
             async for chunk in chunks:
                 keep(chunk)

@@ -38,6 +38,8 @@ for i = 1, #entries, 2 do
   end
 end
 if #entries == 0 then redis.call('HSET', account, 'born', born) end
+-- Holds that Redis has put out for want of room cannot end any more.
+if held > 0 and redis.call('EXISTS', holds) == 0 then held = 0 end
 table.sort(order)
 
 local function number_of(time) return math.floor(time / step) end
@@ -90,7 +92,11 @@ if asked == 'hold' then
   redis.call('ZADD', workers, string.format('%.6f', now), worker)
   redis.call('ZREMRANGEBYSCORE', workers, '-inf', string.format('%.6f', now - seen))
   local granted, wait = 1, ''
-  if spent + held + least > limit then
+  if redis.call('ZSCORE', posted, id) then
+    -- Redis has slept, and heard first that nobody waits for it any more.
+    granted = 0
+    answer = { granted, whole(spent), whole(held), wait, born, 0 }
+  elseif spent + held + least > limit then
     granted = 0
     local over = spent + held + least - limit
     for _, n in ipairs(order) do
@@ -121,8 +127,9 @@ else
         redis.call('ZREM', lapsed, hold)
         book(-reserved, tonumber(ended))
         book(amount, now)
-      elseif known ~= born and amount > 0 then
-        -- Of books that are lost, or of none: these have to know it, once.
+      elseif known ~= born then
+        -- Of books that are lost, or of none, or not asked for yet: these have to know it,
+        -- once.
         if redis.call('ZADD', posted, 'NX', string.format('%.6f', now), id) == 1 then
           book(amount, now)
         end
@@ -143,5 +150,9 @@ redis.call('HSET', account, 'spent', whole(spent), 'held', whole(held))
 local lasts = math.ceil((keep + lease + (per or 0)) * 1000)
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, lasts) end
 -- What may be spent once is spent for good.
-if not per and spent > 0 then redis.call('PERSIST', account) end
+if not per and spent + held > 0 then
+  redis.call('PERSIST', account)
+  -- And what is put aside until it is known, or has run out.
+  if held > 0 then redis.call('PERSIST', holds) end
+end
 return answer

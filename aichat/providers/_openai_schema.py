@@ -190,7 +190,7 @@ def _accepted(key: str, value: Any) -> bool:
 
 def _refuse(where: str, what: str) -> NoReturn:
     raise InvalidRequestError(
-        f"{where} {what}: OpenAI cannot enforce that. Leave out strict, or change the "
+        f"{where} {what}: OpenAI cannot enforce that. Pass strict=False, or change the "
         "schema.",
         operation="chat",
     )

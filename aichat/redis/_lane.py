@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from copy import copy
 from math import inf
 from typing import Final, final
@@ -25,6 +26,8 @@ __all__ = ["Lane"]
 #: At most so many at once; the others with the next trip.
 _MOST_WISHES: Final = 100
 _MOST_LETTERS: Final = 500
+#: Who has left is taken out of the queue when there are so many of them, and most of it.
+_MANY_GONE: Final = 100
 #: A letter waits so long for somebody who asks, so that they travel together: this part of a
 #: window, but not longer and not shorter than so many seconds.
 _POST: Final = 0.05
@@ -32,6 +35,8 @@ _LONGEST_POST: Final = 2.0
 _SHORTEST_POST: Final = 0.05
 #: Who has not asked for so many seconds does not count, or for a window, if that is longer.
 _LEASE: Final = 60.0
+
+_CLOSED: Final = "The client is closed."
 
 _numbers: Final = itertools.count(1)
 
@@ -75,8 +80,12 @@ class Lane:
     #: By kind, what those who are queued have asked for, and how many they are.
     _sums: list[float] = field(init=False)
     _queued: int = field(default=0, init=False)
-    #: Who waits for its time, and when that is.
-    _head: tuple[_Ask, float] | None = field(default=None, init=False)
+    #: How many of those in the queue have left it, about.
+    _gone: int = field(default=0, init=False)
+    #: Who waits for its time, when that is, and by kind how much may go together with it.
+    _head: tuple[_Ask, float, tuple[float, ...]] | None = field(
+        default=None, init=False
+    )
     _pump: asyncio.Task[None] | None = field(default=None, init=False)
     _link: Link | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
@@ -93,6 +102,9 @@ class Lane:
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
 
     _epoch: str = field(default="", init=False)
+    #: Those who wait for something else meanwhile, and are to stop when Redis is back.
+    _alone: dict[asyncio.Timeout, None] = field(factory=dict, init=False)
+    _looker: asyncio.TimerHandle | None = field(default=None, init=False)
     #: By the loop's clock: when Redis answered last.
     _heard: float = field(default=-inf, init=False)
     #: The server's clock, less the loop's.
@@ -126,9 +138,14 @@ class Lane:
         ask = _Ask(
             amounts, now + within, self.loop.create_future(), self.loop.create_future()
         )
-        self._go()
+        link = self._joined()
+        if self._closed:
+            raise ClosedError(_CLOSED)
+        # Before it is pumped: the pump may begin at once, and end where there is nobody.
         self._queue.append(ask)
         self._count(ask, there=True)
+        if self._pump is None or self._pump.done():
+            self._pump = link.spawn(self._pumping())
         try:
             word = await ask.word
             if word is None:
@@ -147,6 +164,19 @@ class Lane:
                 ask.gone.set_result(None)
         return time
 
+    @contextmanager
+    def told_when_back(self, until: asyncio.Timeout) -> Iterator[None]:
+        """Let *until* expire when Redis answers. Raises `ClosedError`."""
+        _ = self._joined()
+        if self._closed:
+            raise ClosedError(_CLOSED)
+        self._alone[until] = None
+        self._look_later()
+        try:
+            yield
+        finally:
+            self._alone.pop(until, None)
+
     def write(
         self, time: float | None, amounts: tuple[float, ...], *, whole: bool = False
     ) -> None:
@@ -156,7 +186,7 @@ class Lane:
             return
         now = self.loop.time()
         self._letters.append(Letter(time, amounts, whole, now))
-        while self._letters[0].written < now - 2 * self.limit.per:
+        while self._letters[0].written < now - 2 * self.terms.per:
             # Redis is away, and what happened before its window is nobody's business.
             self._letters.popleft()
         self._post_later()
@@ -177,6 +207,11 @@ class Lane:
             self._post_later()
 
     @property
+    def paused(self) -> float:
+        """Seconds for which nobody should ask, as far as was heard here."""
+        return max(0.0, self._paused_until - self.loop.time())
+
+    @property
     def time(self) -> float | None:
         """The server's clock, as far as it is known."""
         return None if self._offset is None else self.loop.time() + self._offset
@@ -185,10 +220,15 @@ class Lane:
         """Seconds that it will take at least: everybody before it has to be let through."""
         if self._head is None:
             return 0.0
-        head = self._head[1] - self.loop.time()
+        _, due, rooms = self._head
+        head = due - self.loop.time()
         rates = (rate for _, rate in self.limit.sizes.values())
-        before = zip(amounts, self._sums, rates, strict=True)
-        return max(0.0, head, *(head + sum_ / rate for a, sum_, rate in before if a))
+        before = zip(amounts, self._sums, rooms, rates, strict=True)
+        return max(
+            0.0,
+            head,
+            *(head + (sum_ + a - room) / rate for a, sum_, room, rate in before if a),
+        )
 
     def _count(self, ask: _Ask, *, there: bool) -> None:
         """Say whether *ask* is queued."""
@@ -203,6 +243,10 @@ class Lane:
 
     def _leave(self, ask: _Ask) -> None:
         """Give back what *ask* was given, if it was."""
+        self._gone += ask.queued
+        if self._gone > max(_MANY_GONE, len(self._queue) // 2):
+            self._queue = deque(a for a in self._queue if not a.word.done())
+            self._gone = 0
         if ask.word.done() and not ask.word.cancelled() and not ask.word.exception():
             word = ask.word.result()
             if word is not None:
@@ -212,10 +256,6 @@ class Lane:
         self.write(time, tuple(-amount for amount in ask.amounts), whole=True)
 
     # -- the trips ---------------------------------------------------------------------
-
-    def _go(self) -> None:
-        if self._pump is None or self._pump.done():
-            self._pump = self._joined().spawn(self._pumping())
 
     def _joined(self) -> Link:
         link = self.state.link()
@@ -231,6 +271,8 @@ class Lane:
         try:
             while self._queue:
                 await self._round()
+                if self._closed:
+                    self._dismiss(ClosedError(_CLOSED))
         except Away:
             self._dismiss(None)
         except AIChatError as error:
@@ -253,13 +295,19 @@ class Lane:
             self._grant(asks.popleft(), 0.0, time)
         if not asks:
             return
+        if not reply.wait:
+            # Its clock is not what we thought, so that it took them for old. Now we know it.
+            self._queue.extendleft(reversed(asks))
+            return
         ask = asks.popleft()
         self._queue.extendleft(reversed(asks))
+        if self._closed and not ask.word.done():
+            ask.word.set_exception(ClosedError(_CLOSED))
         if reply.booked is None:
             if not ask.word.done():
                 ask.word.set_exception(TooLong(reply.wait))
         elif self._grant(ask, reply.wait, reply.booked):
-            self._head = ask, self.loop.time() + reply.wait
+            self._head = ask, self.loop.time() + reply.wait, reply.rooms
             try:
                 await asyncio.wait([ask.gone], timeout=reply.wait)
             finally:
@@ -268,7 +316,9 @@ class Lane:
     def _first(self) -> deque[_Ask]:
         """Take the first out of the queue, without those who have gone."""
         asks = deque[_Ask]()
-        while self._queue and len(asks) < _MOST_WISHES:
+        # What is asked for and not answered is taken all the same, if Redis only sleeps.
+        most = 1 if self.state.degraded else _MOST_WISHES
+        while self._queue and len(asks) < most:
             ask = self._queue.popleft()
             if not ask.word.done():
                 asks.append(ask)
@@ -293,7 +343,7 @@ class Lane:
         told_until = self._paused_until
         arguments = self.terms.arguments(
             worker=self._name,
-            lease=max(_LEASE, self.limit.per),
+            lease=max(_LEASE, self.terms.per),
             known=self._epoch,
             since=now - self._heard,
             fresh=uuid4().hex[:16],
@@ -302,6 +352,7 @@ class Lane:
             left=left,
             pause=pause,
             wishes=wishes,
+            due=None if (time := self.time) is None else time + 2 * self.state.timeout,
         )
         try:
             reply = Reply.of(await self.state.run(SCRIPT, self.keys, arguments))
@@ -320,6 +371,7 @@ class Lane:
         self._offset = reply.now - self._heard
         self._epoch = reply.epoch
         self.workers = reply.workers
+        self._call_back()
         return reply
 
     def _pack(self) -> tuple[bool, list[Letter], dict[Kind, float]]:
@@ -338,23 +390,34 @@ class Lane:
             if self._sent:
                 self._number += 1
         # What happened before this window is nobody's business any more.
-        oldest = self.loop.time() - 2 * self.limit.per
+        oldest = self.loop.time() - 2 * self.terms.per
         letters = [letter for letter in self._sent if letter.written > oldest]
         self._sending = bool(self._sent)
         return self._sending, letters, left
 
     def _post_later(self) -> None:
         if self._timer is None and not self._closed:
-            delay = min(max(_POST * self.limit.per, _SHORTEST_POST), _LONGEST_POST)
+            delay = min(max(_POST * self.terms.per, _SHORTEST_POST), _LONGEST_POST)
+            if self.state.degraded:
+                delay = max(delay, self.state.again_in)
             self._timer = self.loop.call_later(delay, self._post)
 
     def _post(self) -> None:
         self._timer = None
+        oldest = self.loop.time() - 2 * self.terms.per
+        if self._sent and not self._sending and self._sent[-1].written < oldest:
+            self._sent = []
+        while self._letters and self._letters[0].written < oldest:
+            self._letters.popleft()
         if self.state.away:
-            # Who asks next takes them along.
+            # Who asks next takes them along, if anybody does.
+            if self._letters or self._sent:
+                self._post_later()
             return
         if self._letters or self._sent or self._left or not self._pause_told:
-            _ = self._joined().spawn(self._posting())
+            # Somebody in another loop may have closed the state meanwhile.
+            with suppress(ClosedError):
+                _ = self._joined().spawn(self._posting())
 
     async def _posting(self) -> None:
         try:
@@ -362,9 +425,37 @@ class Lane:
         except AIChatError:
             return
         except Away:
-            return
-        if self._letters:
+            pass
+        if self._letters or self._sent:
             self._post_later()
+
+    def _look_later(self) -> None:
+        if self._looker is None and self._alone and not self._closed:
+            self._looker = self.loop.call_later(self.state.again_in, self._look)
+
+    def _look(self) -> None:
+        """See whether Redis is back: one asks, for all who wait."""
+        self._looker = None
+        if self.state.away:
+            return self._look_later()
+        try:
+            _ = self._joined().spawn(self._looking())
+        except ClosedError:
+            self._call_back()
+
+    async def _looking(self) -> None:
+        try:
+            await self._trip([])
+        except Away:
+            self._look_later()
+        except AIChatError:
+            self._call_back()
+
+    def _call_back(self) -> None:
+        """Let those go who wait for something else: in their order they ask themselves."""
+        alone, self._alone = self._alone, {}
+        for until in alone:
+            until.reschedule(self.loop.time())
 
     def _dismiss(self, error: AIChatError | None) -> None:
         """Let nobody wait any longer: Redis is away, or there is an *error*."""
@@ -380,18 +471,25 @@ class Lane:
     async def end(self) -> None:
         """End the waiting, and post what is left."""
         self._closed = True
-        self._dismiss(ClosedError("The client is closed."))
+        self._dismiss(ClosedError(_CLOSED))
         if self._head is not None and not self._head[0].gone.done():
             self._head[0].gone.set_result(None)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._pump is not None and not self._pump.done():
+            # What it is about to be granted is given back below.
+            await asyncio.wait([self._pump])
+        for timer in (self._timer, self._looker):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._looker = None
+        self._call_back()
         if (self._letters or self._sent) and not self.state.away:
             await self._posting()
 
     @classmethod
     def of(cls, state: RedisState, limit: RateLimit, name: str) -> Lane:
         """A lane of the running loop."""
-        keys = state.key("limit", name), state.key("workers", name)
-        loop = asyncio.get_running_loop()
-        return cls(state, limit, Terms.of(limit), keys, loop)
+        terms = Terms.of(limit)
+        # Steps are parts of a window: those of another one cannot be compared with ours.
+        kinds = f"limit:{terms.per!r}", f"workers:{terms.per!r}"
+        keys = state.key(kinds[0], name), state.key(kinds[1], name)
+        return cls(state, limit, terms, keys, asyncio.get_running_loop())

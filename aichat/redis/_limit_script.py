@@ -64,10 +64,12 @@ class Reply:
     wait: float
     #: When that will be, if it has agreed to.
     booked: float | None
+    #: How much of each kind may go together with it.
+    rooms: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, answer: Any) -> Reply:
-        epoch, now, workers, wait, booked, times = answer
+        epoch, now, workers, wait, booked, times, rooms = answer
         return cls(
             epoch=epoch.decode(),
             now=float(now),
@@ -75,6 +77,7 @@ class Reply:
             times=tuple(map(float, times)),
             wait=float(wait or 0),
             booked=float(booked) if booked else None,
+            rooms=tuple(map(float, rooms)),
         )
 
 
@@ -82,6 +85,8 @@ class Reply:
 class Terms:
     """A `RateLimit` as the script knows it."""
 
+    #: Seconds of a window.
+    per: float
     kinds: tuple[Kind, ...]
     _head: tuple[Argument, ...]
     _said: tuple[Argument, ...]
@@ -90,17 +95,22 @@ class Terms:
 
     @classmethod
     def of(cls, limit: RateLimit) -> Terms:
+        # Less than one request in a window is one in a longer one: there are no parts of one.
+        per = float(limit.per)
+        if limit.requests is not None and limit.requests < 1:
+            per /= limit.requests
         bursts: dict[Kind, float] = {}
         said: list[Argument] = [len(limit.sizes)]
         for kind, (burst, rate) in limit.sizes.items():
-            most = rate * limit.per
+            most = limit.requests if kind == "requests" else None
+            most = max(1.0, most) if most is not None else rate * per
             if kind == "requests":
                 bursts[kind] = min(burst, most)
             else:
                 bursts[kind] = most * _AT_ONCE
             said += [kind, repr(most), repr(bursts[kind])]
-        head = (repr(limit.per), _STEPS)
-        return cls(tuple(limit.sizes), head, tuple(said), bursts)
+        head = (repr(per), _STEPS)
+        return cls(per, tuple(limit.sizes), head, tuple(said), bursts)
 
     def arguments(
         self,
@@ -116,9 +126,15 @@ class Terms:
         pause: float | None = None,
         wishes: Iterable[Wish] = (),
         now: float | None = None,
+        due: float | None = None,
     ) -> list[Argument]:
-        """Everything, in the order in which the script reads it."""
-        said: list[Argument] = ["" if now is None else repr(now), *self._head]
+        """
+        Everything, in the order in which the script reads it.
+
+        After *due*, by the server's clock, there are no wishes any more.
+        """
+        said: list[Argument] = ["" if now is None else repr(now)]
+        said += ["" if due is None else repr(due), *self._head]
         said += [worker, repr(lease), known, repr(min(since, 1e9)), fresh, *self._said]
         said += ["" if letter is None else letter, len(letters)]
         for each in letters:

@@ -33,11 +33,14 @@ class RedisLimiter:
 
     What a worker that dies has taken counts for one window. While Redis is away everybody
     has an even share of the limit, without a burst, and what was taken so is told to Redis
-    afterwards. One that has lost its memory takes the window before for used, evenly. An
+    afterwards; whoever still waits for it then waits with the others again. One that has lost its memory takes the window before for used, evenly. An
     answer that needs more tokens than were reserved counts when that is known: only
     estimates that are too low can lead to more than the limit.
 
-    All who share a name should have the same limit; the state belongs to whoever made it.
+    All who share a name should have the same limit. With other numbers each keeps to its
+    own, as while a new version is rolled out; what another kind of tokens takes is counted
+    by those who know it, and windows of another length are another quota. The state belongs
+    to whoever made it.
     """
 
     _state: RedisState
@@ -64,18 +67,43 @@ class RedisLimiter:
         *within*, and `ConfigError` if Redis does not let us in.
         """
         shared = self._shared()
-        amounts = self.limit.amounts(cost)
-        if not self._state.away:
-            time = await shared.lane.ask(tuple(amounts.values()), within, waits)
-            if time is not None:
-                shared.share = None
-                return _Reservation(self.limit, cost, shared.lane, time)
-        share = shared.alone()
-        reservation = await share.reserve(cost, within=within, waits=waits)
-        self._state.note_alone()
-        time = shared.lane.time
-        shared.lane.write(time, tuple(amounts.values()))
-        return _Reservation(self.limit, cost, shared.lane, time, reservation)
+        lane = shared.lane
+        amounts = tuple(self.limit.amounts(cost).values())
+        due = lane.loop.time() + within
+        waits = _once(waits)
+        while True:
+            if not self._state.away:
+                left = due - lane.loop.time()
+                time = await lane.ask(amounts, left, waits)
+                if time is not None:
+                    shared.back = True
+                    return _Reservation(self.limit, cost, lane, time)
+            reservation = await self._alone(shared, cost, due, waits)
+            if reservation is not None:
+                self._state.note_alone()
+                time = lane.time
+                lane.write(time, amounts)
+                return _Reservation(self.limit, cost, lane, time, reservation)
+
+    async def _alone(
+        self,
+        shared: _Shared,
+        cost: Cost,
+        due: float,
+        waits: Callable[[float], None] | None,
+    ) -> Reservation | None:
+        """Wait for our share; ``None`` when Redis is back."""
+        lane, share = shared.lane, shared.alone()
+        left = due - lane.loop.time()
+        until = asyncio.timeout(None)
+        try:
+            async with until:
+                with lane.told_when_back(until):
+                    return await share.reserve(cost, within=left, waits=waits)
+        except TimeoutError:
+            if not until.expired():
+                raise
+        return None
 
     def pause(self, seconds: float) -> None:
         """Let nobody through for *seconds*, in any process."""
@@ -103,6 +131,21 @@ class RedisLimiter:
         return shared
 
 
+def _once(
+    waits: Callable[[float], None] | None,
+) -> Callable[[float], None] | None:
+    """Let *waits* be told the first time: whoever asks again has not begun to wait anew."""
+    told = False
+
+    def tell(seconds: float) -> None:
+        nonlocal told
+        if waits is not None and not told:
+            told = True
+            waits(seconds)
+
+    return None if waits is None else tell
+
+
 @final
 @define(eq=False)
 class _Shared:
@@ -111,17 +154,25 @@ class _Shared:
     state: RedisState
     lane: Lane
     share: Limiter | None = None
+    #: Whether Redis has answered since our share was made use of.
+    back: bool = True
 
     def alone(self) -> Limiter:
         """What is ours while Redis is away; nothing of it is there at the beginning."""
-        if self.share is None:
-            self.share = Limiter(self._shared_out())
-            self.share.learn(dict.fromkeys(self.share.limit.sizes, 0.0))
+        if self.share is None or self.back:
+            limit = self._shared_out()
+            # Those who still wait for it and those who come must not have one each.
+            if self.share is None or self.share.limit != limit:
+                self.share = Limiter(limit)
+            self.share.learn(dict.fromkeys(limit.sizes, 0.0))
+            self.share.pause(self.lane.paused)
+            self.back = False
         return self.share
 
     def _shared_out(self) -> RateLimit:
         limit = self.lane.limit
-        workers = self.lane.workers or self.state.workers
+        # Those who have not asked lately will, when all go on alone.
+        workers = max(self.lane.workers, self.state.workers)
         parts: dict[str, Any] = {
             kind: rate * limit.per / workers for kind, (_, rate) in limit.sizes.items()
         }

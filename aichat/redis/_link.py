@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
@@ -26,7 +28,7 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-__all__ = ["Argument", "Away", "Late", "Link", "Refused", "Script"]
+__all__ = ["Argument", "Away", "Late", "Link", "Refused", "Script", "load"]
 
 T = TypeVar("T")
 
@@ -142,26 +144,31 @@ class Link:
 
     async def set(self, key: str, value: bytes, seconds: float | None) -> None:
         """Write *key*, for so many *seconds*. Raises `Away`."""
-        lasting = () if seconds is None else ("PX", max(1, int(seconds * 1000)))
+        lasting = () if seconds is None else ("PX", _milliseconds(seconds))
         await self._within(partial(self._do, "SET", key, value, *lasting))
 
     async def _within(self, work: Callable[[], Awaitable[T]]) -> T:
         failed = self._failed
-        async with self._turns:
+        try:
+            # One that answers slowly must not have a queue that grows.
+            async with asyncio.timeout(self._timeout):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Late(f"no connection was free within {self._timeout:g} s") from None
+        try:
             if failed != self._failed:
                 raise Late("it did not answer a moment ago")
-            try:
-                return await self._answered(work)
-            except Away:
-                self._failed += 1
-                raise
+            return await self._answered(work)
+        except Late:
+            raise
+        except Away:
+            self._failed += 1
+            raise
+        finally:
+            self._turns.release()
 
     async def _answered(self, work: Callable[[], Awaitable[T]]) -> T:
-        from redis.exceptions import (
-            AuthenticationError,
-            NoPermissionError,
-            RedisError,
-        )
+        from redis.exceptions import AuthenticationError, NoPermissionError
 
         try:
             async with asyncio.timeout(self._timeout):
@@ -170,9 +177,9 @@ class Link:
             raise Away(f"no answer within {self._timeout:g} s") from None
         except (AuthenticationError, NoPermissionError) as error:
             raise Refused(type(error).__name__) from None
-        except (RedisError, OSError) as error:
-            # Not its text: some of them quote what was sent.
-            raise Away(type(error).__name__) from None
+        except Exception as error:
+            # Whatever it is: nobody but us knows that there is a Redis.
+            raise Away(_said(error)) from None
 
     async def idle(self) -> None:
         """Wait for what is under way, and for what comes of that, before `aclose`."""
@@ -198,23 +205,59 @@ class Link:
             task.exception()
 
 
-def _client(url: str) -> Redis:
+def _milliseconds(seconds: float) -> int:
+    # Redis takes no more than this, added to the time of day.
+    return max(1, int(min(seconds * 1000, 2**53)))
+
+
+def _said(error: Exception) -> str:
+    # Not its text: some of them quote what was sent. It may begin with a code of Redis.
+    code = re.match(r"[A-Z]{2,20}\b", str(error))
+    return f"{type(error).__name__}: {code[0]}" if code else type(error).__name__
+
+
+def load() -> None:
+    """
+    Import the redis package, which takes long: better now than in a loop that is at work.
+
+    Raises `ConfigError` if it is not there.
+    """
     try:
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
+        importlib.import_module("redis.asyncio")
     except ImportError:
         raise ConfigError(
             "What processes share is kept in Redis, which needs the extra redis: "
             "pip install 'aichat[redis]'."
         ) from None
+
+
+def _client(url: str) -> Redis:
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import RedisError
+
     # What has been sent must not be sent again: it may have been done. And time is taken
     # here alone: with timeouts of its own, redis-py 8 loses cancellations on Python 3.11.
-    return Redis.from_url(
-        url,
-        socket_timeout=None,
-        socket_connect_timeout=None,
-        retry=Retry(NoBackoff(), 0),
+    ours = {
+        "decode_responses": False,
+        "socket_timeout": None,
+        "socket_connect_timeout": None,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    with suppress(TypeError, ValueError, RedisError):
+        redis = Redis.from_url(url)
+        pool = redis.connection_pool
+        # Whatever the address says. How many there are is up to us, too.
+        pool.connection_kwargs.update(ours)
+        pool.max_connections = 2**31
+        # Connects nowhere, and complains of what it does not know.
+        cast("Callable[[], object]", pool.make_connection)()
+        return redis
+    # Not its text: the address may be in it.
+    raise ConfigError(
+        "The address of Redis says something after its ? that redis-py does not know, or "
+        "has no use for."
     )
 
 

@@ -8,10 +8,11 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from math import inf
 from types import TracebackType
-from typing import Any, Final, Self, final
+from typing import Any, Final, Self, TypeVar, final
 from urllib.parse import urlsplit
 from uuid import uuid4
 from weakref import WeakSet
@@ -19,7 +20,7 @@ from weakref import WeakSet
 from ..errors import ClosedError, ConfigError
 from ..types import Secret
 from ..types._values import is_number
-from ._link import Argument, Away, Late, Link, Refused, Script
+from ._link import Argument, Away, Late, Link, Refused, Script, load
 
 __all__ = [
     "RedisState",
@@ -29,6 +30,8 @@ __all__ = [
     "round_trips",
     "states_away",
 ]
+
+T = TypeVar("T")
 
 _log = logging.getLogger("aichat")
 
@@ -47,7 +50,7 @@ class RedisState:
     there is one. Those with the same *namespace* share: give each API key, or each
     deployment, its own. While Redis does not answer within *timeout* seconds, everybody
     goes on with a share of what was agreed upon, and says so in the log; *workers* is how
-    many share it if nobody could be counted before.
+    many share it, at least: those that have not asked lately could not be counted.
 
     May be made without a loop, and used by several loops and threads. Whoever makes one
     closes it::
@@ -77,6 +80,7 @@ class RedisState:
             )
         if not (type(workers) is int and workers > 0):
             raise ConfigError(f"workers must be 1 or more, got {workers!r}.")
+        load()
         self.namespace = namespace
         self.workers = workers
         self._timeout = timeout
@@ -125,6 +129,16 @@ class RedisState:
         """Whether the last time that Redis was asked it did not answer."""
         return self._away_until > 0
 
+    @property
+    def timeout(self) -> float:
+        """Seconds for which an answer is waited for."""
+        return self._timeout
+
+    @property
+    def again_in(self) -> float:
+        """Seconds until it makes sense to ask again, after there was no answer."""
+        return max(self._away_until - self._clock(), _FIRST_PAUSE)
+
     def note_alone(self) -> None:
         """Count one who was let through by this process's share."""
         _count(_alone, self.namespace)
@@ -142,18 +156,18 @@ class RedisState:
         Who is cancelled meanwhile does not know whether it has been run.
         """
         link = self._ready()
-        return await self._heard(link.run(script, keys, arguments), link)
+        return await self._heard(partial(link.run, script, keys, arguments), link)
 
     async def get(self, key: str) -> bytes | None:
         """Read *key*. Raises `Away`."""
         link = self._ready()
-        found: bytes | None = await self._heard(link.get(key), link)
+        found: bytes | None = await self._heard(partial(link.get, key), link)
         return found
 
     async def set(self, key: str, value: bytes, seconds: float | None) -> None:
         """Write *key*, for so many *seconds*. Raises `Away`."""
         link = self._ready()
-        await self._heard(link.set(key, value, seconds), link)
+        await self._heard(partial(link.set, key, value, seconds), link)
 
     def link(self) -> Link:
         """The connections of this loop. Raises `ClosedError`."""
@@ -173,6 +187,9 @@ class RedisState:
     async def aclose(self) -> None:
         """Wait for what is under way, and close the connections; harmless when done twice."""
         await self.disconnect()
+        with _all_lock:
+            # Nobody who watches waits for it any more.
+            _all.discard(self)
         with self._lock:
             self._closed = True
             # Another loop's connections are closed at that loop's end.
@@ -210,14 +227,15 @@ class RedisState:
             self._away_until = self._clock() + self._timeout
         return self.link()
 
-    async def _heard(self, command: Any, link: Link) -> Any:
+    async def _heard(self, command: Callable[[], Awaitable[T]], link: Link) -> T:
         return await link.ask(self._noting(command))
 
-    async def _noting(self, command: Any) -> Any:
+    async def _noting(self, command: Callable[[], Awaitable[T]]) -> T:
         """Note whether *command* is answered, also when nobody waits for it any more."""
         asked_at = self._clock()
         try:
-            answer = await command
+            # Made here: a task that is cancelled before it begins awaits nothing.
+            answer = await command()
         except Late:
             raise
         except Away as error:

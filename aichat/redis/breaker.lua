@@ -23,6 +23,10 @@ local probed_until, prober, last = tonumber(known[3]) or 0, known[4], known[5] o
 local mine = token ~= '' and prober == token
 local granted, opens, changed = 0, 0, false
 
+-- By the clock of another server, or one that was put back: it counts from now.
+if opened and opened > now then opened, changed = now, true end
+if probed_until > now + lease then probed_until, changed = now + lease, true end
+
 local function free()
   probed_until, prober = 0, false
 end

@@ -6,7 +6,7 @@
 -- keeps the pace ("tat": when the bucket will be empty). Who has to wait is given a moment in
 -- the future, after everybody who came before.
 --
--- KEYS: the state, a hash; the workers, a sorted set.
+-- KEYS: the state, a hash; the workers, a sorted set. Windows of another length have others.
 -- ARGV: see _limiter.py, which writes them in this order.
 
 local at = 0
@@ -18,6 +18,8 @@ local state, workers = KEYS[1], KEYS[2]
 -- -- what is asked --------------------------------------------------------------------
 
 local now = number()
+-- When nobody waits for an answer any more, if that is known.
+local due = number()
 local per, steps = number(), number()
 local worker, lease = word(), number()
 -- What the worker knows this state as, seconds since it saw it, what a new one is called.
@@ -44,10 +46,12 @@ end
 
 -- -- what there is --------------------------------------------------------------------
 
+-- What others count, and this worker perhaps not: while a new version is rolled out.
+local all = { 'requests', 'tokens', 'input_tokens', 'output_tokens' }
 local names = { 'epoch', 'now', 'last', 'paused', 'head', 'filled' }
-for _, kind in ipairs(kinds) do
-  names[#names + 1] = 'sum:' .. kind.name
-  names[#names + 1] = 'tat:' .. kind.name
+for _, name in ipairs(all) do
+  names[#names + 1] = 'sum:' .. name
+  names[#names + 1] = 'tat:' .. name
 end
 local found = redis.call('HMGET', state, unpack(names))
 local epoch = found[1]
@@ -64,33 +68,43 @@ local last = tonumber(found[3] or 0) or 0
 local paused = tonumber(found[4] or 0) or 0
 local head = tonumber(found[5] or '') or (horizon(now) + 1)
 local filled = found[6] == '1'
-for i, kind in ipairs(kinds) do
-  kind.sum = tonumber(found[5 + 2 * i] or 0) or 0
-  kind.tat = tonumber(found[6 + 2 * i] or 0) or 0
+local sums, tats = {}, {}
+for i, name in ipairs(all) do
+  sums[name] = tonumber(found[5 + 2 * i] or 0) or 0
+  tats[name] = tonumber(found[6 + 2 * i] or 0) or 0
+end
+local function whole(number) return string.format('%.0f', number) end
+local function cells(s)
+  local fields = {}
+  for i, name in ipairs(all) do fields[i] = whole(s) .. ':' .. name end
+  return fields
 end
 
-local function cell(s, kind) return s .. ':' .. kind.name end
+-- Let go of what the window has left behind: up to the last step that has anything.
+local free = horizon(now)
+local filled_to = math.floor(math.max(last, clock or 0) / step)
+for s = head, math.min(free, filled_to) do
+  local fields = cells(s)
+  local amounts = redis.call('HMGET', state, unpack(fields))
+  for i, name in ipairs(all) do
+    if amounts[i] then
+      sums[name] = sums[name] - tonumber(amounts[i])
+      redis.call('HDEL', state, fields[i])
+    end
+  end
+end
+for _, name in ipairs(all) do
+  -- Sums of fractions do not come back to where they began.
+  if filled_to <= free then sums[name] = 0 end
+end
+head = math.max(head, free + 1)
+
+for _, kind in ipairs(kinds) do kind.sum, kind.tat = sums[kind.name], tats[kind.name] end
+local function cell(s, kind) return whole(s) .. ':' .. kind.name end
 local function add(s, kind, amount)
   redis.call('HINCRBYFLOAT', state, cell(s, kind), string.format('%.6f', amount))
   kind.sum = kind.sum + amount
 end
-
--- Let go of what the window has left behind.
-local free = horizon(now)
-local anything = false
-for _, kind in ipairs(kinds) do anything = anything or kind.sum > 0 end
-if anything then
-  for s = head, free do
-    for _, kind in ipairs(kinds) do
-      local amount = redis.call('HGET', state, cell(s, kind))
-      if amount then
-        kind.sum = kind.sum - tonumber(amount)
-        redis.call('HDEL', state, cell(s, kind))
-      end
-    end
-  end
-end
-head = math.max(head, free + 1)
 
 -- The worker has seen another state than this one, and it cannot have run out since: Redis has
 -- lost it. Then all is taken to have been used, evenly, and comes free in the same way.
@@ -148,8 +162,8 @@ for _ = 1, number() do
     local behind = now
     for t = math.floor(last / step), today + 1, -1 do
       local taken = false
-      for _, kind in ipairs(kinds) do
-        taken = taken or tonumber(redis.call('HGET', state, cell(t, kind)) or 0) > 1e-6
+      for _, amount in ipairs(redis.call('HMGET', state, unpack(cells(t)))) do
+        taken = taken or tonumber(amount or 0) > 1e-6
       end
       if taken then
         behind = math.min(last, (t + 1) * step)
@@ -221,13 +235,14 @@ local function take(amounts, time, windowed)
   last = time
 end
 
-local answer = {}
+local answer, rooms = {}, {}
 local wait, taken = '', ''
 for _ = 1, number() do
   local within = word()
   local amounts = {}
   for i, kind in ipairs(kinds) do amounts[i] = math.min(number(), kind.limit) end
-  if wait == '' then
+  -- A Redis that has slept hears of wishes that nobody has any more.
+  if wait == '' and not (due and now > due) then
     local time, windowed = moment(amounts)
     local seconds = time - now
     if seconds <= 1e-6 then
@@ -238,6 +253,11 @@ for _ = 1, number() do
       if within == 'inf' or seconds <= tonumber(within) then
         take(amounts, time, windowed)
         taken = string.format('%.6f', time)
+        -- What may go together with it.
+        for i, kind in ipairs(kinds) do
+          local room = kind.burst - math.max(0, kind.tat - time) * kind.rate
+          rooms[i] = string.format('%.6f', math.max(0, room))
+        end
       end
     end
   end
@@ -247,16 +267,22 @@ end
 
 local keep = {
   'epoch', epoch, 'now', string.format('%.6f', now), 'last', string.format('%.6f', last),
-  'paused', string.format('%.6f', paused), 'head', head, 'filled', filled and '1' or '0',
+  'paused', string.format('%.6f', paused), 'head', whole(head),
+  'filled', filled and '1' or '0',
 }
-for _, kind in ipairs(kinds) do
-  keep[#keep + 1] = 'sum:' .. kind.name
-  keep[#keep + 1] = string.format('%.6f', math.max(kind.sum, 0))
-  keep[#keep + 1] = 'tat:' .. kind.name
-  keep[#keep + 1] = string.format('%.6f', kind.tat)
+for _, kind in ipairs(kinds) do sums[kind.name], tats[kind.name] = kind.sum, kind.tat end
+for _, name in ipairs(all) do
+  -- Of what nobody counts there is nothing to be kept.
+  if tats[name] ~= 0 then
+    keep[#keep + 1] = 'sum:' .. name
+    keep[#keep + 1] = string.format('%.6f', math.max(sums[name], 0))
+    keep[#keep + 1] = 'tat:' .. name
+    keep[#keep + 1] = string.format('%.6f', tats[name])
+  end
 end
 redis.call('HSET', state, unpack(keep))
-redis.call('EXPIRE', state, lasts)
+-- Whoever waits for its time does not ask meanwhile.
+redis.call('EXPIRE', state, lasts + math.ceil(math.max(last, paused, now) - now))
 
 redis.call('ZADD', workers, now, worker)
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', workers, '-inf', now - lease)) do
@@ -266,7 +292,8 @@ end
 redis.call('EXPIRE', workers, math.ceil(lease) + 10)
 
 -- The seconds that the next one has to wait, if there is one, and the time it is given; the
--- times of those who need not wait.
+-- times of those who need not wait; what there will be left of each burst at that time.
 return {
   epoch, string.format('%.6f', now), redis.call('ZCARD', workers), wait, taken, answer,
+  rooms,
 }

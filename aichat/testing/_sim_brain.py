@@ -188,7 +188,8 @@ def _reasoning(question: Question) -> str:
     if question.results:
         return f"There are {len(question.results)} tool results. I shall report them."
     tools = f" There are {len(question.tools)} tools." if question.tools else ""
-    return f"The user wrote {words} words.{tools} I am a simulator, so I repeat them."
+    plural = "" if words == 1 else "s"
+    return f"The user wrote {words} word{plural}.{tools} I am a simulator, so I repeat them."
 
 
 # -- calling tools ---------------------------------------------------------------------

@@ -9,7 +9,7 @@ from attrs import fields
 from typing_extensions import TypeVar
 
 from .._leaving import ReadOnce
-from ..errors import StreamClosedError
+from ..errors import ConfigError, StreamClosedError
 from ..structured import Expected, FormOptions
 from ..types import AnswerOptions, ChatRequest, Message, TextDelta
 from ._approval import Approve
@@ -58,7 +58,13 @@ def split_options(options: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]
     names = {each.name for each in fields(Settings)}
     asked = {name: each for name, each in options.items() if name not in names}
     if "tools" in asked:
-        asked["tools"] = [as_tool(each) for each in asked["tools"] or ()]
+        tools = () if asked["tools"] is None else asked["tools"]
+        if callable(tools) or not isinstance(tools, Iterable):
+            raise ConfigError(
+                f"tools must be a list of functions; got a {type(tools).__name__}: "
+                "tools=[…]."
+            )
+        asked["tools"] = [as_tool(each) for each in tools]
     return Settings(**{n: options[n] for n in names if n in options}), asked
 
 

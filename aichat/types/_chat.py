@@ -30,17 +30,32 @@ __all__ = ["ChatRequest", "ChatResponse", "Prompt"]
 def _to_messages(value: str | Message | Iterable[Message]) -> tuple[Message, ...]:
     if isinstance(value, str):
         return (user(value),)
-    return (value,) if isinstance(value, Message) else tuple(value)
+    if isinstance(value, Message):
+        return (value,)
+    _check_iterable(value, "What is asked", "a text, messages or a ChatRequest")
+    return tuple(value)
 
 
 def _to_stop(value: str | Iterable[str] | None) -> tuple[str, ...]:
     if value is None:
         return ()
-    return (value,) if isinstance(value, str) else tuple(value)
+    if isinstance(value, str):
+        return (value,)
+    _check_iterable(value, "stop", "a text or several")
+    return tuple(value)
 
 
 def _to_tools(value: Iterable[Tool] | None) -> tuple[Tool, ...]:
-    return tuple(value or ())
+    if value is None:
+        return ()
+    _check_iterable(value, "tools", "a list of them")
+    return tuple(value)
+
+
+def _check_iterable(value: object, name: str, wanted: str) -> None:
+    # Bytes are full of numbers, and a mapping of names.
+    if isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):
+        _refuse(f"{name} must be {wanted}; got a {type(value).__name__}.")
 
 
 def _to_choice(value: ToolChoice | str | None) -> ToolChoice | None:
@@ -229,6 +244,9 @@ class ChatRequest:
         check_conversation(self.messages, prefill=self.prefill)
         if self.n not in (None, 1):
             _refuse(f"n={self.n}: a stream is one answer. Send the request n times.")
+        for text in self.stop:
+            if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # types can lie
+                _refuse(f"stop must hold texts, got a {type(text).__name__}.")
         if not all(self.stop):
             _refuse("stop holds an empty text, which would end every answer at once.")
         for name, extras in self.provider_options.items():
@@ -241,7 +259,13 @@ class ChatRequest:
     def _check_tools(self) -> None:
         for tool in self.tools:
             if not isinstance(tool, Tool):  # pyright: ignore[reportUnnecessaryIsInstance]  # types can lie
-                _refuse(f"tools must hold Tools, got a {type(tool).__name__}.")
+                advice = (
+                    "To have it called, use client.run(); to be told of the call, make "
+                    "it a Tool with @tool."
+                    if callable(tool)
+                    else "Make one: Tool('name', 'What it does.', {…})."
+                )
+                _refuse(f"tools must hold Tools, got a {type(tool).__name__}. {advice}")
         names = [tool.name for tool in self.tools]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -304,6 +328,8 @@ class ChatResponse:
     #: Nobody was asked for this call: the answer is one that was given before, and its
     #: usage is what it cost then.
     from_cache: bool = False
+    #: Who was asked, ``"provider:model"``, if it was not whom the request names.
+    rerouted_to: str | None = None
     #: More facts of the provider's, such as a system fingerprint.
     metadata: JSONObject = field(factory=dict, converter=frozen_mapping, hash=False)
 

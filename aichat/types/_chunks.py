@@ -60,6 +60,9 @@ class ResponseStart:
     warnings: tuple[str, ...] = ()
     #: Nobody was asked for this call: the answer is one that was given before.
     from_cache: bool = False
+    #: Who was asked, ``"provider:model"``, if it was not whom the request names: the work of
+    #: a `fallback` and its like.
+    rerouted_to: str | None = None
 
 
 @chunk

@@ -19,12 +19,16 @@ Seconds: TypeAlias = float | UnsetType | None
 def _check(_: Deadlines, attribute: Attribute[Any], value: Seconds) -> None:
     if isinstance(value, Unset) or value is None:
         return
-    # NaN fails every comparison. Infinity has a name already, and no form in JSON.
-    if not (is_number(value) and 0 < value < math.inf):
+    if not _fits(value):
         raise ConfigError(
             f"Deadlines.{attribute.name} must be a number of seconds above 0, "
             f"or None for no limit; got {value!r}."
         )
+
+
+def _fits(value: float) -> bool:
+    # NaN fails every comparison. Infinity has a name already, and no form in JSON.
+    return is_number(value) and 0 < value < math.inf
 
 
 @frozen(kw_only=True)
@@ -52,6 +56,13 @@ class Deadlines:
     @classmethod
     def of(cls, timeout: float | None) -> Deadlines:
         """What a bare ``timeout=30`` means: connect, first_byte and idle."""
+        if timeout is not None and not _fits(timeout):
+            text = isinstance(timeout, str)
+            hint = " (text, such as '30s', is for files and the environment)"
+            raise ConfigError(
+                "timeout must be a number of seconds above 0, or None for no limit; got "
+                f"{timeout!r}{hint if text else ''}."
+            )
         return cls(connect=timeout, first_byte=timeout, idle=timeout)
 
     def over(self, base: Deadlines) -> Deadlines:

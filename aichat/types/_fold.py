@@ -234,6 +234,7 @@ class Accumulator:
             stop_sequence=end.stop_sequence if end else None,
             warnings=start.warnings,
             from_cache=start.from_cache,
+            rerouted_to=start.rerouted_to,
             metadata=end.metadata if end else {},
         )
 
@@ -297,6 +298,7 @@ def unfold(response: ChatResponse) -> Iterator[StreamChunk]:
         request_id=response.request_id,
         warnings=response.warnings,
         from_cache=response.from_cache,
+        rerouted_to=response.rerouted_to,
     )
     for index, part in enumerate(response.message.content):
         yield from _unfold_part(part, index)

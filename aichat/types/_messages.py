@@ -289,7 +289,16 @@ def _to_content(value: Content) -> tuple[Part, ...]:
         return (value,)
     if isinstance(value, Mapping):
         _refuse("A message holds text and parts such as TextPart(…), not a mapping.")
-    return tuple(TextPart(p) if isinstance(p, str) else p for p in value)
+    if not isinstance(value, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # types can lie
+        value = [value]
+    parts = tuple(TextPart(p) if isinstance(p, str) else p for p in value)
+    for part in parts:
+        if not isinstance(part, Part):  # pyright: ignore[reportUnnecessaryIsInstance]  # types can lie
+            _refuse(
+                "A message holds text and parts such as TextPart(…), not a "
+                f"{type(part).__name__}."
+            )
+    return parts
 
 
 @frozen

@@ -56,11 +56,13 @@ def http_status(error: BaseException) -> int:
     return _said(error)[0]
 
 
+def _code(error: AIChatError) -> ErrorCode:
+    # A limit or a queue of ours, and not the model: whoever comes later may be served.
+    return ErrorCode.RATE_LIMIT if error.phase == "pool" else error.code
+
+
 def _said(error: AIChatError) -> tuple[int, str]:
-    if error.phase == "pool":
-        # A limit or a queue of ours, and not the model: whoever comes later may be served.
-        return _SAID[ErrorCode.RATE_LIMIT]
-    return _SAID.get(error.code, (500, _UNKNOWN))
+    return _SAID.get(_code(error), (500, _UNKNOWN))
 
 
 def error_body(error: BaseException, *, details: bool = False) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def facts(error: BaseException, details: bool) -> dict[str, Any]:
         # Not ours: nobody knows what its text holds.
         return {"code": str(ErrorCode.SERVER_ERROR), "message": _UNKNOWN}
     told = {
-        "code": str(error.code),
+        "code": str(_code(error)),
         "message": _said(error)[1],
         "retry_after": error.retry_after,
     }

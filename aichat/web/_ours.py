@@ -4,7 +4,8 @@ Our own form of server-sent events, there and back.
 A chunk is ``data: {"text":"Hi","chunk":"text_delta"}``, as `aichat.to_json` writes it, and
 the last one is a ``response_end``. An error is an event of the type ``error``. What happens
 in a run besides the chunks, such as a tool being called, is an event of a type of its own:
-``tool_started``, ``tool_finished``, ``round_ended``.
+``tool_started``, ``tool_finished``, ``round_ended``. The last one has a ``problem``, in the
+form of an error, if that answer is asked for again: whoever shows it shows it anew.
 """
 
 from __future__ import annotations
@@ -56,15 +57,18 @@ class _Ours:
                 return b"event: tool_started\ndata: %b\n\n" % to_json(event)
             case ToolFinished(call, result, seconds):
                 # What a tool has raised is for the server's log.
-                told = b'{"call_id":%b,"result":%b,"seconds":%b}' % (
+                finished = b'{"call_id":%b,"result":%b,"seconds":%b}' % (
                     dumps(call.id),
                     to_json(result),
                     dumps(seconds),
                 )
-                return b"event: tool_finished\ndata: %b\n\n" % told
-            case RoundEnded(number):
+                return b"event: tool_finished\ndata: %b\n\n" % finished
+            case RoundEnded(number, problem=problem):
                 # Its response is what the chunks before it fold to.
-                return b"event: round_ended\ndata: %b\n\n" % dumps({"number": number})
+                told: dict[str, Any] = {"number": number}
+                if problem is not None:
+                    told["problem"] = facts(problem, self.details)
+                return b"event: round_ended\ndata: %b\n\n" % dumps(told)
             case _ if isinstance(event, StreamChunk):
                 return b"data: %b\n\n" % to_json(event)
             case _:
@@ -103,16 +107,20 @@ class _Reader:
     """Bytes to chunks."""
 
     _framing: SSEDecoder = field(factory=SSEDecoder)
+    #: The answer; of a run, the one of this round.
     _so_far: Accumulator = field(factory=Accumulator)
+    #: Its tools have been begun with, and the round has not ended.
+    _calling: bool = False
 
     def decode(self, data: bytes, /) -> Iterator[StreamChunk]:
         return self._read(self._framing.decode(data))
 
     def check_end(self) -> None:
         """Raise if something is missing. An event without its empty line is none."""
-        if not self._so_far.finished:
+        missing = "response_end" if not self._so_far.finished else "round_ended"
+        if self._calling or not self._so_far.finished:
             raise StreamInterruptedError(
-                "The events ended without a response_end.",
+                f"The events ended without a {missing}.",
                 partial=self._so_far.response(),
             )
 
@@ -121,10 +129,16 @@ class _Reader:
             match event.type:
                 case "message":
                     chunk = self._chunk(event.raw)
+                    if self._so_far.finished:
+                        self._so_far = Accumulator()
                     self._so_far.add(chunk)
                     yield chunk
                 case "error":
                     raise self._error(event.raw)
+                case "tool_started" | "tool_finished":
+                    self._calling = True
+                case "round_ended":
+                    self._calling = False
                 case _:
                     pass
 

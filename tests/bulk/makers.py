@@ -93,3 +93,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 def ids(path: Path) -> list[str]:
     return [row["custom_id"] if "custom_id" in row else row["id"] for row in rows(path)]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())

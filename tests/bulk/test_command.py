@@ -14,12 +14,14 @@ import pytest
 from aichat import bulk
 from aichat.cli._bulk_progress import Display, amount, lasting, words
 from aichat.cli._console import Console
+from aichat.costs import PriceBook
+from aichat.errors import ConfigError
 from aichat.testing import Simulator
 from aichat.types import loads
 from tests.cli.conftest import Serve, Terminal, press_ctrl_c, run, serve as serve
 from tests.transport.toys import virtual
 
-from .makers import ids, prompts, rows, write
+from .makers import ids, names, prompts, rows, write
 
 
 def test_a_file_answered_and_answered_again(serve: Serve, tmp_path: Path) -> None:
@@ -48,7 +50,9 @@ def test_failures_are_told(serve: Serve, tmp_path: Path) -> None:
     source, target = write(tmp_path / "in", lines), tmp_path / "out.jsonl"
     outcome = run("bulk", "run", str(source), "-o", str(target), environ=served.environ)
     assert outcome.status == 1
-    assert "1 failed" in outcome.out
+    assert "1 is no request: " in outcome.out
+    assert "says why (mend the input)" in outcome.out
+    assert "failed:" not in outcome.out
     assert len(rows(tmp_path / "out.failures.jsonl")) == 1
     outcome = run(
         *("bulk", "run", str(source), "-o", str(tmp_path / "new"), "--max-failures=0"),
@@ -150,8 +154,9 @@ def test_a_dry_run(serve: Serve, tmp_path: Path) -> None:
     environ = {**served.environ, "OPENAI_API_KEY": "any"}
     command = ("bulk", "run", str(source), "-o", str(target), "--dry-run")
     outcome = run(*command, environ=environ)
-    assert outcome.status == 0, outcome.err
+    assert outcome.status == 1, outcome.err
     assert "3 of 4 lines to ask" in outcome.out
+    assert "1 line is no request:" in outcome.err
     assert "About $" in outcome.out
     assert "The price of 1 of them is not known" in outcome.out
     assert "Line 4: not JSON" in outcome.err
@@ -160,6 +165,8 @@ def test_a_dry_run(serve: Serve, tmp_path: Path) -> None:
     assert loads(outcome.out)["left"] == 3
     assert not target.exists()
     assert served.simulator.request_count == 0
+    write(source, lines[:-1])
+    assert run(*command, environ=environ).status == 0
 
 
 def test_what_may_be_spent_is_used_up(serve: Serve, tmp_path: Path) -> None:
@@ -199,15 +206,90 @@ def test_what_may_be_spent_is_used_up(serve: Serve, tmp_path: Path) -> None:
         ("--provider-batch", "--adopt", "x", "--resubmit"),
         ("--concurrency", "0"),
         ("--max-failures", "some"),
+        ("--max-cost", "some"),
+        ("--timeout", "soon"),
     ],
 )
 def test_options_that_do_not_go_together(tmp_path: Path, more: tuple[str, ...]) -> None:
     """2, and nothing is done."""
     source = prompts(tmp_path / "in", 1)
-    outcome = run("bulk", "run", str(source), "-o", str(tmp_path / "out"), *more)
+    argv = ("bulk", "run", str(source), "-o", str(tmp_path / "out"), "--simulator")
+    outcome = run(*argv, *more)
     assert outcome.status == 2
-    assert outcome.err
+    assert outcome.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("environ", [{}, {"OPENAI_API_KEY": "sk-1"}])
+def test_the_simulator_never_answers_a_job_by_mistake(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """Without a provider nothing is done, and it says how to try it."""
+    source, target = prompts(tmp_path / "in", 1), tmp_path / "out"
+    outcome = run("bulk", "run", str(source), "-o", str(target), environ=environ)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "Set AI_PROVIDER" in outcome.err
+    assert "--simulator" in outcome.err
+    assert names(tmp_path) == ["in"]
+
+
+def test_what_the_simulator_has_answered_is_not_taken_for_answers(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """The output says whose they are; a provider does not go on from there."""
+    served = serve()
+    source, target = prompts(tmp_path / "in", 2), tmp_path / "out"
+    command = ("bulk", "run", str(source), "-o", str(target))
+    assert run(*command, "--simulator", environ=served.environ).status == 0
+    assert {row["model"] for row in rows(target)} == {"simulator:simulated"}
+    before = target.read_bytes()
+    for more in ((), ("--dry-run",), ("--provider-batch",)):
+        outcome = run(*command, *more, environ=served.environ)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert "answers of simulator:simulated to 2 lines" in outcome.err
+        assert "openai-chat:simulated now" in outcome.err
+        assert "--any-model" in outcome.err
+    assert (served.simulator.request_count, target.read_bytes()) == (0, before)
+    outcome = run(*command, "--any-model", environ=served.environ)
+    assert outcome.status == 0
+    assert "2 of 2 answered, 2 of them before" in outcome.out
+
+
+def test_lines_may_name_their_models(serve: Serve, tmp_path: Path) -> None:
+    """Then the command line need not."""
+    served = serve()
+    source = write(tmp_path / "in", [{"id": "a", "prompt": "a", "model": "m"}])
+    environ = {name: v for name, v in served.environ.items() if name != "AI_MODEL"}
+    target = tmp_path / "out"
+    outcome = run("bulk", "run", str(source), "-o", str(target), environ=environ)
+    assert outcome.status == 0, outcome.err
+    assert rows(target)[0]["model"] == "openai-chat:m"
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """That is the first thing to know, and the only one."""
+    outcome = run("bulk", "run", str(tmp_path / "in"), "-o", str(tmp_path / "out"))
+    assert outcome.status == 2
+    assert outcome.err == f"Error: There is no file {tmp_path / 'in'}.\n"
+
+
+def test_a_limit_without_prices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what to install, in words for a command line."""
+
+    def no_table(_: PriceBook) -> None:
+        raise ConfigError("No table.")
+
+    monkeypatch.setattr(PriceBook, "load", no_table)
+    source, target = prompts(tmp_path / "in", 1), tmp_path / "out"
+    argv = ("bulk", "run", str(source), "-o", str(target), "--simulator")
+    outcome = run(*argv, "--max-cost", "1")
+    assert outcome.status == 2
+    assert outcome.err == (
+        "Error: --max-cost needs to know prices: pip install 'aichat[cost]'.\n"
+    )
+    assert not target.exists()
 
 
 def test_the_providers_own_batches(serve: Serve, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from aichat import bulk
+from aichat import Client, bulk
 from aichat.errors import (
     AuthenticationError,
     BadRequestError,
@@ -20,9 +20,9 @@ from aichat.errors import (
     SpendLimitError,
 )
 from aichat.middleware import Price
-from aichat.types import ChatRequest, ChatResponse, dumps, from_json
+from aichat.types import ChatRequest, ChatResponse, dumps, from_json, loads
 
-from .makers import SlowProvider, client_of, ids, prompts, rows, write
+from .makers import SlowProvider, client_of, ids, names, prompts, rows, write
 
 _PRICES = {"slow:*": Price("1", "10")}
 #: What one answer costs.
@@ -377,3 +377,104 @@ async def test_much_that_is_done_before(tmp_path: Path) -> None:
     provider = SlowProvider(seconds=0)
     assert (await _run(provider, source, target)).progress.before == 600
     assert not provider.requests
+
+
+_BODY = {"messages": [{"role": "user", "content": "Hi"}]}
+_ASKED = [
+    {"id": "a", "prompt": "Hi"},
+    {"id": "b", "prompt": "Hi", "model": "any"},
+    {"id": "c", "prompt": "Hi", "model": "slow:any"},
+    {"custom_id": "d", "url": "/v1/chat/completions", "body": _BODY},
+    {
+        "custom_id": "e",
+        "url": "/v1/chat/completions",
+        "body": {**_BODY, "model": "any"},
+    },
+    {
+        "custom_id": "f",
+        "url": "/v1/responses",
+        "body": {"model": "slow:any", "input": "Hi"},
+    },
+]
+
+
+async def test_answers_say_who_was_asked(tmp_path: Path) -> None:
+    """In every form, however the line named the model; the same again is no other."""
+    source, target = write(tmp_path / "in", _ASKED), tmp_path / "out"
+    provider = SlowProvider(seconds=0)
+    assert (await _run(provider, source, target)).ok
+    assert {row["model"] for row in rows(target)} == {"slow:any"}
+    summary = await _run(provider, source, target)
+    assert (summary.progress.before, len(provider.requests)) == (6, 6)
+
+
+@pytest.mark.parametrize("line", _ASKED)
+async def test_answers_of_another_model_are_not_taken_for_its_own(
+    tmp_path: Path, line: dict[str, Any]
+) -> None:
+    """Nothing is sent or written, and the error says what to do."""
+    line = loads(dumps(line).replace(b"any", b"first"))
+    source, target = write(tmp_path / "in", [line]), tmp_path / "out"
+    client = client_of(SlowProvider(seconds=0), "slow:first")
+    await bulk.run_file(client, source, target)
+    before = target.read_bytes()
+    provider = SlowProvider(seconds=0)
+    provider.name = "fast"
+    clients = Client({"fast": provider, "slow": provider}, model="fast:other")
+    told = (
+        r"answers of slow:first to 1 line that would be asked of (\S+) now.*any_model"
+    )
+    for model in ("slow:second", "second"):
+        with pytest.raises(ConfigError, match=told):
+            await bulk.run_file(clients, source, target, model=model)
+        with pytest.raises(ConfigError, match=told):
+            await bulk.run_file_as_batches(clients, source, target, model=model)
+        with pytest.raises(ConfigError, match=told):
+            await bulk.estimate_file(clients, source, target, model=model)
+    assert (provider.requests, target.read_bytes()) == ([], before)
+    # They will do, if somebody says so.
+    summary = await bulk.run_file(
+        clients, source, target, model="slow:second", any_model=True
+    )
+    assert summary.ok
+    assert (provider.requests, target.read_bytes()) == ([], before)
+
+
+async def test_what_has_failed_may_be_asked_of_another_model(tmp_path: Path) -> None:
+    """Into the same output: only lines that have an answer are compared."""
+
+    def answer(request: ChatRequest, _: int) -> str | Exception:
+        hard = request.messages[-1].text == "q1" and request.model_name == "any"
+        return BadRequestError("No.", status=400) if hard else "Yes."
+
+    provider = SlowProvider(answer, seconds=0)
+    source, target = prompts(tmp_path / "in", 2), tmp_path / "out"
+    summary = await _run(provider, source, target)
+    assert summary.failures is not None
+    summary = await _run(provider, summary.failures, target, model="slow:larger")
+    assert summary.ok
+    assert {row["id"]: row["model"] for row in rows(target)} == {
+        "q0": "slow:any",
+        "q1": "slow:larger",
+    }
+
+
+async def test_a_run_that_is_refused_leaves_no_output(tmp_path: Path) -> None:
+    """Neither where ids occur twice nor where lines are no requests."""
+    line = {"id": "a", "prompt": "Hi"}
+    source, target = write(tmp_path / "in", [line, line]), tmp_path / "out"
+    with pytest.raises(InvalidRequestError, match="occur once"):
+        await _run(SlowProvider(), source, target)
+    write(source, [line, "nonsense"])
+    with pytest.raises(InvalidRequestError, match="not JSON"):
+        await _run(SlowProvider(), source, target, strict=True)
+    assert names(tmp_path) == ["in"]
+
+
+async def test_lines_that_are_no_requests_are_counted_apart(tmp_path: Path) -> None:
+    """Asking again cannot help them."""
+    lines = [{"id": "a", "prompt": "a"}, "nonsense", {"id": "b"}]
+    source = write(tmp_path / "in", lines)
+    refuse = SlowProvider(lambda *_: BadRequestError("No.", status=400), seconds=0)
+    progress = (await _run(refuse, source, tmp_path / "out")).progress
+    assert (progress.failed, progress.bad) == (3, 2)

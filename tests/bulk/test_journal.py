@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from decimal import Decimal
 from pathlib import Path
@@ -45,10 +46,10 @@ def test_a_file_that_was_cut_anywhere(
     kept = sum(end <= cut or (end - 1 == cut and not zeros) for end in ends)
     expected = [f"q{i}" for i in range(kept)]
     with Journal(path) as journal:
-        assert [name for name, _ in journal.entries()] == expected
+        assert [entry.id for entry in journal.entries()] == expected
         journal.append(lines[0])
     assert path.read_bytes() == b"".join([*lines[:kept], lines[0]])
-    assert [cost for _, cost in entries_of(path)][:kept] == [
+    assert [entry.cost for entry in entries_of(path)][:kept] == [
         Decimal("0.5") if i % 2 else None for i in range(kept)
     ]
 
@@ -102,14 +103,51 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_costs_that_are_none(tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_run_that_was_refused(tmp_path: Path) -> None:
+    """What was there before stays, empty or not; so does what has an answer."""
+    path = tmp_path / "out"
+    with pytest.raises(ZeroDivisionError), Journal(path):
+        _ = 1 / 0
+    assert not path.exists()
+    path.touch()
+    with pytest.raises(ZeroDivisionError), Journal(path):
+        _ = 1 / 0
+    assert path.exists()
+    path.unlink()
+    (line,) = _lines(["a"])
+    with pytest.raises(ZeroDivisionError), Journal(path) as journal:
+        journal.append(line)
+        _ = 1 / 0
+    assert path.read_bytes() == line
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_file_that_is_removed_while_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    """Nothing is written where nobody finds it."""
+    path = tmp_path / "out"
+    lock = fcntl.flock
+
+    def late(fd: int, how: int) -> None:
+        lock(fd, how)
+        path.unlink()
+        if not gone:
+            path.touch()
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(ConfigError, match="Another run"):
+        Journal(path)
+
+
+def test_costs_and_models_that_are_none(tmp_path: Path) -> None:
     """Somebody's own lines may lack them."""
     path = tmp_path / "out"
     path.write_text(
         '{"id":"a","response":{},"cost":{"total":"x"}}\n'
-        '{"id":"b","response":{},"cost":3}\n\n'
+        '{"id":"b","response":{},"cost":3,"model":3}\n\n'
     )
-    assert list(entries_of(path)) == [("a", None), ("b", None)]
+    assert list(entries_of(path)) == [("a", None, None), ("b", None, None)]
 
 
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
@@ -147,8 +185,12 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
 def test_the_index() -> None:
     """What is done, what is not, what occurs twice."""
     with IdIndex() as index:
-        index.add_done("a")
-        index.add_done("a")
+        index.add_done("a", "x:1")
+        index.add_done("a", "x:2")
+        index.add_done("c", "x:1")
+        index.add_done("d")
+        models = [index.model_of(name) for name in ("a", "c", "d", "nobody")]
+        assert models == ["x:1", "x:1", None, None]
         assert index.add("a", 1, 0) == -1
         assert index.add("a", 5, 0) == 1
         assert index.add("b", 2, 1) == 0

@@ -201,13 +201,13 @@ def test_a_line_that_is_too_long(tmp_path: Path) -> None:
 
 def test_the_name_of_a_line() -> None:
     """Is found without a look at the rest."""
-    assert name_of(b'{"id": "a", "more": 1}') == ("a", Form.OURS)
-    chat = {"custom_id": "b", "url": "/v1/chat/completions"}
-    assert name_of(dumps(chat)) == ("b", Form.CHAT)
-    assert name_of(b'{"custom_id": "c", "url": "/v1/responses"}') == (
-        "c",
-        Form.RESPONSES,
-    )
+    assert name_of(b'{"id": "a", "more": 1}') == ("a", Form.OURS, "")
+    assert name_of(b'{"id": "a", "model": "x:y"}') == ("a", Form.OURS, "x:y")
+    assert name_of(b'{"id": "a", "model": 1}') == ("a", Form.OURS, "")
+    chat = {"custom_id": "b", "url": "/v1/chat/completions", "body": {"model": "m"}}
+    assert name_of(dumps(chat)) == ("b", Form.CHAT, "m")
+    raw = b'{"custom_id": "c", "url": "/v1/responses", "body": 3, "model": "x"}'
+    assert name_of(raw) == ("c", Form.RESPONSES, "")
     for raw in (b"nonsense", b"[]", b"{}", b'{"id": 1}', b'{"id": ""}'):
         assert name_of(raw) is None
 

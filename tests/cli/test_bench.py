@@ -497,7 +497,7 @@ def test_without_a_provider_the_simulator_answers() -> None:
     notes = outcome.err.splitlines()
     assert notes[0].startswith("No provider is configured: the built-in simulator")
     assert notes[1] == (
-        "openai-compatible:simulated: 3 requests, 8 at a time and 1 to warm up; "
+        "simulator:simulated: 3 requests, 8 at a time and 1 to warm up; "
         "about 76 tokens in, at most 20 out."
     )
     assert "the figures are those of both" in notes[2]
@@ -511,7 +511,7 @@ def test_the_simulator_on_request(serve: Serve) -> None:
     argv = ["--simulator", "0", "--requests", "2", "--warmup", "0", "--json", "-"]
     outcome = bench(*argv, environ=served.environ)
     assert outcome.status == 0
-    assert loads(outcome.out)["model"] == "openai-compatible:simulated"
+    assert loads(outcome.out)["model"] == "simulator:simulated"
     assert served.simulator.request_count == 0
     assert "No provider is configured" not in outcome.err
 
@@ -683,7 +683,8 @@ def test_a_picture_needs_its_extra() -> None:
         (["--json", "missing/b.json"], "there is no such folder"),
         (["--provider", "openai", "-m", "m"], "Set OPENAI_API_KEY"),
         (["--provider", "opneai"], "Did you mean openai"),
-        (["--timeout", "soon", "--provider", "ollama"], "'soon' is not a duration"),
+        (["--provider", "ollama"], "No model is named: say --model"),
+        (["--timeout", "soon", "--provider", "ollama"], "'soon' is no duration"),
     ],
 )
 def test_what_is_wrong_before_anything_is_sent(argv: list[str], hint: str) -> None:

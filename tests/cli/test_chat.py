@@ -72,7 +72,7 @@ def test_reasoning_is_dim_and_on_stderr() -> None:
     thought = outcome.err.replace("\x1b[0m\x1b[2m", "").splitlines()[1:]
     # A blank line sets it apart.
     assert len(thought) == 2
-    assert thought[0].startswith("\x1b[2mThe user wrote 1 words.")
+    assert thought[0].startswith("\x1b[2mThe user wrote 1 word.")
     assert outcome.out.startswith("This is aichat's")
 
 
@@ -117,9 +117,14 @@ def test_a_conversation_that_ends_with_an_error(serve: Serve) -> None:
     served = serve(Simulator(api_keys=["another"]))
     outcome = run("chat", environ=served.environ, stdin=Terminal("First.\n/quit\n"))
     assert outcome.status == 1
-    outcome = run("chat", "-t", "9", environ=served.environ, stdin=Terminal("First.\n"))
-    assert outcome.status == 2
-    assert "temperature must be 0 to 2" in outcome.err
+
+
+def test_a_conversation_with_a_mistyped_command(serve: Serve) -> None:
+    """That is no answer that has failed."""
+    said = Terminal("First.\n/nope\n/exit\n")
+    outcome = run("chat", environ=serve().environ, stdin=said)
+    assert outcome.status == 0
+    assert "There is no /nope" in outcome.err
 
 
 def test_half_an_answer_is_remembered(serve: Serve) -> None:

@@ -15,28 +15,129 @@ from .conftest import Serve, Terminal, run
 _KEY = "sk-right-and-secret"
 
 
-def test_without_a_provider_the_simulator_answers() -> None:
-    """The first command a user runs works, and says who answers, in one line."""
-    outcome = run("complete", "What is a monad?")
-    assert outcome.status == 0
+def test_the_simulator_on_request() -> None:
+    """It answers without a provider, and nothing needs to be said about that."""
+    outcome = run("complete", "--simulator", "What is a monad?")
+    assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out.startswith("This is aichat's built-in simulator")
     assert "What is a monad?" in outcome.out
     assert outcome.out.endswith("\n")
-    assert outcome.err == (
-        "No provider is configured: the built-in simulator answers. "
-        "Set AI_PROVIDER and AI_API_KEY for a real one.\n"
-    )
 
 
 def test_the_simulator_does_not_see_the_environment() -> None:
     """A key that belongs elsewhere, or a wrong setting, does not reach it."""
-    environ = {"AI_API_KEY": "sk-someones", "OPENAI_BASE_URL": "https://example.com"}
-    assert run("complete", "Hi", environ=environ).status == 0
+    environ = {
+        "AI_PROVIDER": "openai",
+        "AI_API_KEY": "sk-someones",
+        "AI_TIMEOUT": "no time",
+        "OPENAI_BASE_URL": "https://example.com",
+    }
+    assert run("complete", "--simulator", "Hi", environ=environ).status == 0
+
+
+def test_the_simulator_never_answers_a_program_by_mistake() -> None:
+    """What a program reads from stdout is a model's answer, or there is none."""
+    outcome = run("complete", "Hi")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == (
+        "Error: No provider is configured. Set AI_PROVIDER and its key, or name one with "
+        "--provider: `aichat providers` lists them. To try it without one: --simulator.\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["chat", "complete", "bench"])
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        (
+            {"OPENAI_API_KEY": "sk-1", "HOME": "/root"},
+            (
+                "OPENAI_API_KEY is set, but not whom to ask. Set AI_PROVIDER, or say "
+                "--provider: openai or openai-chat. To try"
+            ),
+        ),
+        (
+            {"GROQ_API_KEY": "sk-1", "ANTHROPIC_API_KEY": "sk-2", "XAI_API_KEY": ""},
+            (
+                "ANTHROPIC_API_KEY and GROQ_API_KEY are set, but not whom to ask. "
+                "Set AI_PROVIDER, or say --provider: anthropic or groq."
+            ),
+        ),
+        (
+            {"OPENAI_API_KEY": "sk-1", "AI_MODEL": "gpt-4.1"},
+            "AI_MODEL and OPENAI_API_KEY are set, but not whom to ask.",
+        ),
+        (
+            {"AI_API_KEY": "sk-1", "AI_TIMEOUT": "abc", "AI_MAX_RETRIES": "x"},
+            (
+                "AI_API_KEY, AI_MAX_RETRIES and AI_TIMEOUT are set, but not whom to ask. "
+                "Set AI_PROVIDER, or say --provider; `aichat providers` lists them."
+            ),
+        ),
+        ({"AI_DEADLINE_TOTAL": "3"}, "AI_DEADLINE_TOTAL is set, but not whom to ask."),
+        (
+            {"AI_PROVDER": "openai"},
+            (
+                "AI_PROVDER is set, but not whom to ask. (AI_PROVDER is not read; did you "
+                "mean AI_PROVIDER?)"
+            ),
+        ),
+    ],
+)
+def test_signs_of_a_provider_and_no_name(
+    command: str, environ: dict[str, str], told: str
+) -> None:
+    """Then nobody is guessed, and the simulator does not answer: exit status 2, who it may be."""
+    argv = [command] if command == "bench" else [command, "Hi"]
+    outcome = run(*argv, environ=environ)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert told in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert "sk-" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"GITHUB_TOKEN": "t", "HF_TOKEN": "t"},
+        {"AI_GATEWAY_API_KEY": "somebody else's", "AI_SDK_LOG_WARNINGS": "false"},
+        {"AI_PROVIDER": "", "AI_MODEL": " ", "OPENAI_API_KEY": ""},
+        {"STRIPE_API_KEY": "sk-1"},
+    ],
+)
+def test_what_is_no_sign_of_a_provider(environ: dict[str, str]) -> None:
+    """Tokens that other programs have, and variables of theirs."""
+    outcome = run("chat", "Hi", environ=environ)
+    assert outcome.status == 0
+    assert outcome.out.startswith("This is aichat's built-in simulator")
+    assert outcome.err.startswith("No provider is configured")
+
+
+def test_a_misspelt_variable(serve: Serve) -> None:
+    """It is not read, and that is said, once."""
+    environ = {**serve().environ, "AI_MAX_RETRY": "5", "AI_TEAM": "blue"}
+    for argv in (["complete", "Hi"], ["health", "openai-chat", "anthropic"]):
+        outcome = run(*argv, environ=environ)
+        assert outcome.err == (
+            "Warning: AI_MAX_RETRY is not read; did you mean AI_MAX_RETRIES?\n"
+        )
+
+
+def test_a_misspelt_option() -> None:
+    """The error says what it may be, and whose help to read."""
+    outcome = run("complete", "--temprature", "1", "Hi")
+    assert (outcome.status, outcome.err) == (
+        2,
+        (
+            "aichat complete: there is no option --temprature; did you mean --temperature? "
+            "Try: aichat complete --help\n"
+        ),
+    )
 
 
 def test_json_is_the_whole_response() -> None:
     """It reads back as the `ChatResponse` that it was. (S2)"""
-    outcome = run("complete", "--json", "--max-tokens", "5", "Hi")
+    outcome = run("complete", "--simulator", "--json", "--max-tokens", "5", "Hi")
     response = from_json(ChatResponse, outcome.out)
     assert response.finish_reason is FinishReason.LENGTH
     assert response.text == "This is aichat's buil"[: len(response.text)]
@@ -79,11 +180,11 @@ def test_every_option_is_sent(serve: Serve) -> None:
 
 def test_reasoning_goes_to_stderr() -> None:
     """stdout holds the answer and nothing else."""
-    argv = ["complete", "--effort", "low", "--reasoning", "Hi there"]
+    argv = ["complete", "--simulator", "--effort", "low", "--reasoning", "Hi there"]
     outcome = run(*argv)
     assert "The user wrote 2 words." in outcome.err
     assert "The user wrote" not in outcome.out
-    hidden = run("complete", "--effort", "low", "Hi there")
+    hidden = run("complete", "--simulator", "--effort", "low", "Hi there")
     assert "The user wrote" not in hidden.err + hidden.out
 
 
@@ -96,11 +197,13 @@ def test_reasoning_goes_to_stderr() -> None:
         (["--provider", "openai", "-m", "m", "Hi"], {}, "Set OPENAI_API_KEY"),
         (["-m", "anthropic:m", "Hi"], {}, "Set ANTHROPIC_API_KEY"),
         (["Hi"], {"AI_PROVIDER": "openai"}, "AI_API_KEY or OPENAI_API_KEY"),
+        (["-p", "ollama", "Hi"], {}, "No model is named: say --model NAME"),
+        (["--simulator", "-p", "ollama", "Hi"], {}, "--simulator asks nobody else"),
         (["--base-url", "http://localhost:1/v1", "Hi"], {}, "Set AI_PROVIDER"),
         (["Hi"], {"AI_BASE_URL": "http://localhost:1/v1"}, "Set AI_PROVIDER"),
-        (["--timeout", "soon", "Hi"], {}, "'soon' is not a duration"),
-        (["--temperature", "5", "Hi"], {}, "temperature must be 0 to 2"),
-        (["--max-tokens", "0", "Hi"], {}, "max_tokens must be 1 or more"),
+        (["--timeout", "soon", "Hi"], {}, "'soon' is no duration, such as 30s"),
+        (["--temperature", "5", "Hi"], {}, "'5' is no number, 0 to 2"),
+        (["--max-tokens", "0", "Hi"], {}, "'0' is no whole number from 1 on"),
         ([], {}, "There is no prompt"),
         ([""], {}, "The prompt is empty"),
         (["caf\udce9"], {}, "An argument is not UTF-8 text"),
@@ -113,7 +216,8 @@ def test_what_is_wrong_before_anything_is_sent(
     outcome = run("complete", *argv, environ=environ)
     assert outcome.status == 2
     assert outcome.out == ""
-    assert hint in outcome.err.splitlines()[-1]
+    assert outcome.err.count("\n") == 1
+    assert hint in outcome.err
 
 
 def test_several_mistakes_are_one_line() -> None:
@@ -207,7 +311,8 @@ def test_a_pipe_that_is_no_text() -> None:
 
 def test_an_answer_on_a_terminal_cannot_steer_it() -> None:
     """Escape sequences in what a model says stay text."""
-    outcome = run("complete", "Say \x1b]0;owned\x07 now", stdout=Terminal())
+    argv = ["complete", "--simulator", "Say \x1b]0;owned\x07 now"]
+    outcome = run(*argv, stdout=Terminal())
     assert "owned" in outcome.out
     assert "\x1b" not in outcome.out
-    assert "\x1b]0;owned\x07" in run("complete", "Say \x1b]0;owned\x07 now").out
+    assert "\x1b]0;owned\x07" in run(*argv).out

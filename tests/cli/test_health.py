@@ -22,25 +22,36 @@ def test_a_wrong_key(serve: Serve) -> None:
     served = serve(Simulator(api_keys=["another"]))
     outcome = run("health", environ=served.environ)
     assert outcome.status == 1
-    (row,) = outcome.out.splitlines()[1:]
+    row, told = outcome.out.splitlines()[1:]
     assert row.split()[:2] == ["openai-chat", "failed"]
-    assert "Check the key in AI_API_KEY." in row
+    assert row.split()[-1] == "authentication_failed"
+    assert told.startswith("openai-chat: ")
+    assert "Check the key in AI_API_KEY." in told
     assert served.environ["AI_API_KEY"] not in outcome.out
 
 
 def test_one_without_a_key_does_not_hide_the_others(serve: Serve) -> None:
     """Each has its row, in the order asked for."""
     served = serve()
-    argv = ["health", "anthropic", "openai-chat", "nobody", "anthropic"]
+    argv = ["health", "anthropic", "openai-chat", "groq", "anthropic"]
     outcome = run(*argv, environ=served.environ)
     assert outcome.status == 1
-    rows = [row.split()[:2] for row in outcome.out.splitlines()[1:]]
+    rows = [row.split()[:2] for row in outcome.out.splitlines()[1:4]]
     assert rows == [
         ["anthropic", "failed"],
         ["openai-chat", "ok"],
-        ["nobody", "failed"],
+        ["groq", "failed"],
     ]
     assert "ANTHROPIC_API_KEY" in outcome.out
+
+
+def test_a_name_that_nobody_has(serve: Serve) -> None:
+    """Exit status 2 before anybody is asked, as everywhere."""
+    served = serve()
+    outcome = run("health", "openai-chat", "grok", environ=served.environ)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "There is no provider 'grok'. Did you mean groq?" in outcome.err
+    assert served.simulator.request_count == 0
 
 
 def test_without_configuration_all_whose_key_is_set(serve: Serve) -> None:

@@ -22,7 +22,8 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["chat", "complete", "providers", "health", "bench", "serve-fake"]
+    "command",
+    ["chat", "complete", "bulk", "providers", "health", "bench", "serve-fake"],
 )
 def test_every_command_explains_itself(command: str) -> None:
     """`--help` lists it, and it has a help of its own."""
@@ -50,10 +51,28 @@ def test_help_does_not_wait_for_aiohttp() -> None:
         ([], "aichat --help"),
         (["chta"], "did you mean 'chat'?"),
         (["zzz"], "there are: chat, complete, "),
-        (["chat", "--temprature", "1", "Hi"], "aichat --help"),
-        (["chat", "--temperature", "warm", "Hi"], "invalid float value: 'warm'"),
+        (["chat", "--temprature", "1", "Hi"], "Try: aichat chat --help"),
+        (["chat", "Hi", "--temprature=1"], "did you mean --temperature? Try"),
+        (["chat", "--temperature", "warm", "Hi"], "'warm' is no number, 0 to 2. Try"),
+        (["chat", "--zzz"], "aichat chat: there is no option --zzz. Try"),
+        (
+            ["--stats", "chat", "Hi"],
+            "--stats comes behind the command: aichat chat --st",
+        ),
+        (["--temperature", "1", "complete", "Hi"], "command: aichat complete --temp"),
+        (["--plot", "a.svg"], "--plot comes behind the command: aichat bench --plot"),
+        (
+            ["--config", "x", "--stats", "chat"],
+            "behind the command: aichat chat --stats",
+        ),
+        (["--zzz", "chat", "Hi"], "there is no option --zzz."),
+        (
+            ["bulk", "run", "a", "b", "-o", "c"],
+            "bulk run: there is no place for 'b'. Try",
+        ),
+        (["bulk", "run", "a", "-o", "c", "--concurency=3"], "mean --concurrency? Try"),
         (["chat", "--effort", "hihg", "Hi"], "did you mean 'high'?"),
-        (["chat", "--max", "9", "Hi"], "unrecognized arguments: --max"),
+        (["chat", "--max", "9", "Hi"], "no option --max; did you mean --max-tokens?"),
         (["serve-fake", "--port", "80000"], "'80000' is no port"),
         (["serve-fake", "--pace", "-1"], "no number of seconds"),
         (["serve-fake", "--pace", "slow"], "no number of seconds"),
@@ -69,6 +88,7 @@ def test_wrong_usage_is_one_line(argv: list[str], hint: str) -> None:
     assert outcome.out == ""
     assert outcome.err.count("\n") == 1
     assert hint in outcome.err
+    assert not {"?.", ".."} & {outcome.err[i : i + 2] for i in range(len(outcome.err))}
 
 
 class Gone(io.StringIO):
@@ -141,7 +161,7 @@ def test_a_letter_that_the_terminal_lacks(monkeypatch: pytest.MonkeyPatch) -> No
     """A question mark, and no traceback."""
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii"))
-    assert main(["complete", "naïve"], environ={}, stdin=Terminal()) == 0
+    assert main(["complete", "--simulator", "naïve"], environ={}, stdin=Terminal()) == 0
     assert b"You said: ?na?ve?" in raw.getvalue()
 
 

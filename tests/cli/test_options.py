@@ -91,8 +91,11 @@ def test_nothing_of_an_answer_that_breaks_off(serve: Serve, option: str) -> None
 
 def test_reasoning_of_a_whole_answer() -> None:
     """It comes before the answer, on stderr."""
-    outcome = run("complete", "--no-stream", "--effort", "low", "--reasoning", "Hi")
-    assert "The user wrote 1 words." in outcome.err
+    outcome = run(
+        *("complete", "--simulator", "--no-stream"),
+        *("--effort", "low", "--reasoning", "Hi"),
+    )
+    assert "The user wrote 1 word." in outcome.err
     assert outcome.out.startswith("This is aichat's")
 
 

@@ -28,6 +28,7 @@ from aichat.costs import (
     total_cost,
 )
 from aichat.errors import ConfigError
+from aichat.middleware import fallback
 from aichat.testing import FakeProvider, reply, tool_call
 from aichat.tools import RunResult
 from aichat.types import (
@@ -321,6 +322,27 @@ async def test_what_a_run_cost() -> None:
     assert cost is not None
     assert cost.total == 25
     assert cost.priced_as == "cache, fake:m"
+
+
+async def test_a_run_in_which_another_model_answered() -> None:
+    """
+    Each round at the price of who answered it.
+    """
+    # O6
+    named = FakeProvider([asking(usage=USAGE), ServerError("Down.")])
+    other = FakeProvider([reply("Done.", usage=USAGE)], name="other")
+    asked = Client(
+        {"fake": named, "other": other},
+        model="fake:m",
+        middleware=[fallback("other:n")],
+    )
+    run = await asked.run("Do it!", tools=[it])
+    cost = cost_of(
+        run, prices=PriceBook({"fake:m": PRICE, "other:n": FREE}, table=None)
+    )
+    assert cost is not None
+    assert cost.total == 25
+    assert cost.priced_as == "fake:m, other:n"
 
 
 async def test_a_run_whose_provider_does_not_count() -> None:

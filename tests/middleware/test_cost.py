@@ -23,7 +23,16 @@ from aichat import (
     compose,
 )
 from aichat.costs import FREE, CallCost, Found, Price, PriceBook, cost_of
-from aichat.middleware import CostTracker, Spent, _cost_tracker
+from aichat.middleware import (
+    CostTracker,
+    Middleware,
+    Spent,
+    _cost_tracker,
+    balance,
+    fallback,
+    hedge,
+    split,
+)
 from aichat.testing import FakeProvider, reply, tool_call
 from aichat.types import (
     Message,
@@ -36,7 +45,11 @@ from aichat.types import (
     UsageUpdate,
     estimate_text_tokens,
     estimate_tokens,
+    fold,
 )
+
+from ..transport.toys import virtual
+from .models import Models
 
 ASK: Final = ChatRequest("How much is it?", "fake:m")
 #: A dollar for each token that is sent, and ten for each that comes back.
@@ -192,6 +205,58 @@ async def test_answers_from_a_cache() -> None:
     chat, costs = tracked([start, *reply("Hi", usage=USAGE)[1:]])
     await read(chat)
     assert costs.spent == Spent(calls=1)
+
+
+@pytest.mark.parametrize("says_so", [True, False], ids=["named", "nameless"])
+@pytest.mark.parametrize(
+    ("layer", "seconds"),
+    [
+        (fallback("b:n"), 0),
+        (balance(["b:n"]), 0),
+        (split({"b:n": 1}), 0),
+        (hedge(0.01, to="b:n"), 60),
+    ],
+    ids=["fallback", "balance", "split", "hedge"],
+)
+@virtual
+async def test_another_model_answers_than_was_asked_for(
+    layer: Middleware, seconds: float, says_so: bool
+) -> None:
+    """
+    Around it all or within: what counts is the price of who answers, by whatever name.
+    """
+    # O6
+    answer = reply("Hi", usage=USAGE, model="dated" if says_so else None)
+    start = ResponseStart(provider="maker" if says_so else None, model="dated")
+    answer[0] = start if says_so else ResponseStart()
+    models = Models({"a:m": [seconds, ServerError("Down.")], "b:n": answer})
+    book = PriceBook({"a:m": FREE, "b:n": PRICE}, table=None)
+    around, within = CostTracker(book), CostTracker(book)
+    request = ChatRequest("Hi", "a:m")
+    chunks = await read(compose([around, layer, within], models), request)
+    assert around.spent.total == within.spent.total == 25
+    assert around.by_model["maker:dated" if says_so else "b:n"].total == 25
+    response = fold(chunks)
+    assert response.rerouted_to == "b:n"
+    cost = cost_of(response, request=request, prices=book)
+    assert cost is not None
+    assert cost.total == 25
+    assert cost.priced_as == "b:n"
+    assert cost_of(response, prices=book) == cost
+
+
+@virtual
+async def test_those_further_in_know_better_who_was_asked() -> None:
+    """
+    A pool that was fallen back to is nobody who has a price.
+    """
+    models = Models({"a:m": [ServerError("Down.")], "b:n": reply("Hi", usage=USAGE)})
+    costs = CostTracker(PriceBook({"a:m": FREE, "b:n": PRICE}, table=None))
+    pool = balance(["b:n"], of="pool:fast")
+    chat = compose([costs, fallback("pool:fast"), pool], models)
+    chunks = await read(chat, ChatRequest("Hi", "a:m"))
+    assert fold(chunks).rerouted_to == "b:n"
+    assert costs.spent.total == 25
 
 
 async def test_a_part_of_the_program() -> None:

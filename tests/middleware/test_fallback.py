@@ -94,7 +94,7 @@ async def test_a_stream_without_a_start_gets_one() -> None:
     })
     chunks = await Call(models, fallback("b:m")).read(REQUEST)
     warning = "Answered by b:m, since a:m failed: rate_limit."
-    assert chunks[0] == ResponseStart(warnings=(warning,))
+    assert chunks[0] == ResponseStart(warnings=(warning,), rerouted_to="b:m")
 
 
 async def test_warnings_of_the_one_that_answers_stay() -> None:

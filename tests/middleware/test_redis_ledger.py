@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -243,21 +244,84 @@ asyncio.run(main())
         assert got == Refusal(Decimal(7), Decimal(0))
 
 
-async def test_what_is_kept(redis_url: str) -> None:
-    """Of what may be spent once: for ever. The rest is forgotten when nobody comes."""  # L5
+async def test_holds_that_redis_has_lost(redis_url: str) -> None:
+    """They can neither end nor run out: what they held is there again."""  # L5
     a, b = two(redis_url)
-    await a.ask(1)
-    await a.spend(1, HOURLY)
-    client = a.state.link()._redis
-    async for key in client.scan_iter(f"{a.state.namespace}:*"):
-        assert 86_000 < await client.ttl(key) < 100_000
     await a.spend(1)
-    kept = [
-        key
-        async for key in client.scan_iter(f"{a.state.namespace}:*")
-        if await client.ttl(key) == -1
-    ]
-    assert kept == [f"{a.state.namespace}:spend:{{spending once }}".encode()]
+    await a.held(9)
+    await a.refused(5)
+    (key,) = await b.state.link()._redis.keys(f"{a.state.namespace}:*:holds")
+    await b.state.link()._redis.delete(key)
+    await b.held(5)
+    for process in (a, b):
+        await process.close()
+
+
+async def test_what_is_given_back_before_it_was_asked_for(redis_url: str) -> None:
+    """Redis sleeps, wakes, and reads the later one first: nobody waits for the earlier."""  # L5
+    a, b = two(redis_url)
+    debt = _Debt("late", reserved=8 * 10**9)
+    account = a.ledger._account("", ONCE)
+    a.ledger._owe(account, debt)
+    await idle(a.state)
+    got = await a.ledger._ask(account, ONCE, debt, 0)
+    assert isinstance(got, Refusal)
+    await b.held(10)
+    for process in (a, b):
+        await process.close()
+
+
+async def test_a_key_may_be_anything(redis_url: str) -> None:
+    """It is up to who uses it what a key is."""  # I2, L5
+    a, b = two(redis_url)
+    for key in ("\ud800", "a}b{", "\n \0", "ж" * 1000):
+        await a.spend(6, key=key)
+        await b.refused(5, key=key)
+        await b.held(4, key=key)
+    for process in (a, b):
+        await process.close()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")
+async def test_tasks_that_begin_at_once(redis_url: str) -> None:
+    """What is begun is not begun with the books in hand."""  # C5, L5
+    loop = asyncio.get_running_loop()
+    factory = getattr(asyncio, "eager_task_factory")  # noqa: B009 -- 3.11 has none
+    loop.set_task_factory(factory)
+    try:
+        a, b = two(redis_url)
+        await a.spend(6)
+        await b.refused(5)
+        for process in (a, b):
+            await process.close()
+    finally:
+        loop.set_task_factory(None)
+
+
+async def test_what_is_kept(redis_url: str) -> None:
+    """
+    Of what may be spent once: for ever, and what is put aside until it is settled or has
+    run out. The rest is forgotten when nobody comes.
+    """  # L5
+    a, b = two(redis_url)
+    client = a.state.link()._redis
+
+    async def kept() -> set[str]:
+        found = set()
+        async for key in client.scan_iter(f"{a.state.namespace}:*"):
+            if (ttl := await client.ttl(key)) == -1:
+                found.add(key.decode().removeprefix(f"{a.state.namespace}:spend:"))
+            else:
+                assert 86_000 < ttl < 100_000
+        return found
+
+    await a.spend(1, HOURLY)
+    assert not await kept()
+    hold = await a.held(1)
+    assert await kept() == {"{spending once }", "{spending once }:holds"}
+    hold.settle(Decimal(1))
+    await idle(a.state)
+    assert await kept() == {"{spending once }"}
     for process in (a, b):
         await process.close()
 
@@ -335,6 +399,8 @@ class Books:
     def __init__(self) -> None:
         self.pause = 0.0
         self.broken = False
+        #: Whether it does not take what it is told.
+        self.deaf = False
         self.workers = 4
         self.granted = 1
         self.fake = FakeState(self.answer)
@@ -343,7 +409,7 @@ class Books:
 
     async def answer(self, words: Sequence[Argument]) -> list[Any]:
         await asyncio.sleep(self.pause)
-        if self.broken:
+        if self.broken or (self.deaf and words[7] != "hold"):
             raise Away("as the test wants it")
         if words[7] == "hold":
             told: list[Any] = [b"2000000000", b"1000000000", b"", b"born", self.workers]
@@ -456,6 +522,29 @@ async def test_the_share_of_one_that_has_never_heard_of_the_others() -> None:
     books.fake.away = True
     assert not isinstance(await books.hold(5), Refusal)
     assert await books.hold(1) == Refusal(Decimal(0), Decimal(5))
+
+
+@virtual
+async def test_alone_again_before_it_was_said_what_was_spent_alone() -> None:
+    """A Redis that comes and goes does not give us our share each time."""  # O6, L5
+    books = Books()
+    await books.hold()
+    books.fake.away = True
+    alone = await books.hold()
+    assert not isinstance(alone, Refusal)
+    alone.settle(Decimal(1))
+    assert isinstance(await books.hold(), Refusal)
+    books.fake.away = False
+    books.deaf = True
+    assert not isinstance(await books.hold(), Refusal)
+    await asyncio.sleep(0.1)
+    books.fake.away = True
+    assert isinstance(await books.hold(), Refusal)
+    books.fake.away = books.deaf = False
+    await asyncio.sleep(2)
+    await books.hold()
+    books.fake.away = True
+    assert not isinstance(await books.hold(), Refusal)
 
 
 @virtual

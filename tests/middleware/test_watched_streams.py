@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Final
+from weakref import ref
 
 import pytest
 from attrs import define, field
@@ -21,6 +22,8 @@ from aichat import (
     StreamChunk,
     StreamClosedError,
     TextDelta,
+    Usage,
+    UsageUpdate,
 )
 from aichat.middleware import Handler, Middleware
 from aichat.middleware._compose import compose
@@ -237,6 +240,53 @@ async def test_looking_at_what_there_is_changes_nothing() -> None:
             stream.partial()
     assert spy.seen == [*LONG[:5], END]
     assert (await stream.response()).text == "01234"
+
+
+@define(eq=False)
+class Forgetful(Spy):
+    """Keeps nothing."""
+
+    def note(self, chunks: Sequence[StreamChunk]) -> None:
+        self.batches.append(len(chunks))
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["outermost", "midst"])
+async def test_an_answer_that_never_says_anything(place: int) -> None:
+    """Whoever sends nothing but usage, for ever, fills no memory."""  # I1
+    spy = Forgetful()
+    held: list[ref[StreamChunk]] = []
+
+    async def endless(_: ChatRequest, __: Handler) -> AsyncGenerator[StreamChunk, None]:
+        for n in range(3000):
+            chunk = UsageUpdate(Usage(input_tokens=n))
+            held.append(ref(chunk))
+            yield chunk
+
+    async with client_of(*places(spy)[place], endless, replies=[]).stream(
+        "Hi"
+    ) as stream:
+        async for _ in stream:
+            pass
+        del _
+    assert sum(chunk() is not None for chunk in held) <= 1001
+    assert sum(spy.batches) == 3000
+
+
+async def test_the_midst_keeps_nothing_that_was_told() -> None:
+    """Nobody else needs it there."""  # I1
+    held: list[ref[StreamChunk]] = []
+
+    async def endless(_: ChatRequest) -> AsyncGenerator[StreamChunk, None]:
+        for n in range(3000):
+            chunk = UsageUpdate(Usage(input_tokens=n))
+            held.append(ref(chunk))
+            yield chunk
+
+    most = 0
+    async with aclosing(compose([Forgetful()], endless)(REQUEST)) as chunks:
+        async for _ in chunks:
+            most = max(most, sum(chunk() is not None for chunk in held[-50:]))
+    assert most <= 3
 
 
 async def test_nothing_is_kept_of_a_call_that_is_over() -> None:

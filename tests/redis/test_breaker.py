@@ -189,6 +189,31 @@ async def test_a_probe_that_says_nothing(redis_url: str, error: BaseException) -
     await close(a, b)
 
 
+async def test_the_clock_of_redis_goes_back(redis_url: str) -> None:
+    """Another server's clock, perhaps: nobody waits for longer than a cool-down and a probe."""  # L5, B1
+    a, b = await two(redis_url)
+    for _ in range(3):
+        await a.call(ServerError())
+    server = Clock(a.clock.now - 3600)
+    for process in (a, b):
+        process.breaker._server_clock = server
+    # What is known here is by our own clock.
+    a.clock.now += 10
+    server.now += 10
+    error = await a.refused()
+    assert error.retry_after is not None
+    assert error.retry_after <= 10
+    a.clock.now += 10
+    server.now += 10
+    await a.breaker.admit(HERE)
+    server.now -= 3600
+    await b.hear()
+    a.clock.now += 31
+    server.now += 31
+    await b.call()
+    await close(a, b)
+
+
 async def test_a_prober_that_dies(redis_url: str) -> None:
     """After 30 seconds another one may; what the dead one says then does not count."""  # L5
     a, b = await two(redis_url)

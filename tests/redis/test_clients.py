@@ -189,6 +189,7 @@ async def test_middleware_with_an_address_is_closed_by_its_client(
         ({"redis": "localhost"}, "redis://"),
         ({"redis": 3}, "redis must be an address"),
         ({"redis": "redis://localhost", "name": "{"}, "braces"),
+        ({"redis": "redis://localhost", "name": "{", "by": str}, "braces"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -285,6 +285,78 @@ def test_many_hours_may_pass(client: Redis) -> None:
     assert client.hlen("state:{limit}") < 20
 
 
+def test_what_others_count_and_we_do_not_comes_free_all_the_same(
+    client: Redis,
+) -> None:
+    """While a new version is rolled out some count tokens, and some do not yet."""  # L5
+    both = RateLimit.per_minute(60, burst=60, tokens=6000)
+    new, old = Desk(client, both), Desk(client, MINUTE)
+    assert new.say("new", Wish((1.0, 6000.0))).times
+    for _ in range(40):
+        old.now += 1.6
+        old.take(1, "old")
+    new.now = old.now
+    assert new.say("new", Wish((1.0, 600.0))).times
+    # And what is a request is one for both.
+    assert len(new.say("new", *[Wish((1.0, 0.0), within=0)] * 60).times) < 25
+
+
+def test_less_than_one_request_in_a_window_is_one_in_a_longer_one(
+    client: Redis,
+) -> None:
+    """There are no parts of a request, and so none of them is given away."""  # L5
+    desk = Desk(client, RateLimit.per_second(0.2, tokens=100))
+    reply = desk.say("a", *[Wish((1.0, 10.0))] * 3)
+    assert len(reply.times) == 1
+    assert 5 <= reply.wait <= 5.2
+
+
+@pytest.mark.parametrize("said", ["pause", "queue"])
+def test_who_waits_for_long_is_not_forgotten_meanwhile(
+    client: Redis, said: str
+) -> None:
+    """Nobody asks while all wait, longer than the state would be kept."""  # L4, L5
+    desk = Desk(client, RateLimit.per_second(1))
+    if said == "pause":
+        desk.say("a", pause=60.0)
+    else:
+        for _ in range(61):
+            desk.say("a", Wish((1.0,)))
+    assert client.ttl("state:{limit}") > 60
+
+
+def test_what_goes_together_with_the_one_that_waits(client: Redis) -> None:
+    """After a pause all of a burst; after waiting for one's turn nothing."""  # L5
+    desk = Desk(client, RateLimit.per_minute(60, burst=10))
+    desk.say("a", pause=5.0)
+    assert desk.take(1, "a").rooms == (9.0,)
+    desk = Desk(client, RateLimit.per_minute(60, burst=1), name="paced")
+    assert desk.take(2, "a").rooms == (0.0,)
+
+
+def test_wishes_that_are_heard_too_late_are_nobodys(client: Redis) -> None:
+    """A Redis that has slept wakes with what it was asked in its ears."""  # L5
+    desk = Desk(client, MINUTE)
+    late = desk.say("a", *[Wish((1.0,))] * 60, due=START - 0.001)
+    assert (late.times, late.wait, late.booked) == ((), 0.0, None)
+    assert len(desk.say("a", *[Wish((1.0,))] * 60, due=START).times) == 60
+
+
+def test_nothing_is_left_of_fractions(client: Redis) -> None:
+    """Whoever asks for all there is would wait a window for a millionth."""  # L5
+    desk = Desk(client, RateLimit.per_minute(None, tokens=1000 / 7))
+    desk.take(1)
+    client.flushall()
+    desk.take(1)  # as if all had been used, in 122 parts
+    for _ in range(20):
+        desk.now += 6.1
+        desk.say("a", Wish((1 / 3,)))
+    desk.now += 70
+    desk.say("a")
+    assert client.hget("state:{limit}", "sum:tokens") == b"0.000000"
+    assert client.hlen("state:{limit}") == 8
+
+
 _STEPS = st.tuples(
     st.floats(0, 20),  # seconds that pass
     st.sampled_from("abc"),

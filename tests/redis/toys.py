@@ -76,6 +76,8 @@ class FakeState:
         self.workers = 2
         self.away = False
         self.asked: list[Sequence[Argument]] = []
+        #: Of the last time.
+        self.keys: Sequence[str] = ()
         self.alone = 0
         self._links: dict[asyncio.AbstractEventLoop, FakeLink] = {}
 
@@ -96,7 +98,20 @@ class FakeState:
         if self.away:
             raise Away("as the test wants it")
         self.asked.append(arguments)
+        self.keys = keys
         return await self._answer(arguments)
+
+    @property
+    def degraded(self) -> bool:
+        return self.away
+
+    @property
+    def timeout(self) -> float:
+        return 1.0
+
+    @property
+    def again_in(self) -> float:
+        return 0.25
 
     def note_alone(self) -> None:
         self.alone += 1

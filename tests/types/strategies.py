@@ -176,6 +176,7 @@ starts = st.builds(
     request_id=st.none() | words,
     warnings=st.lists(words, max_size=2).map(tuple),
     from_cache=st.booleans(),
+    rerouted_to=st.none() | names,
 )
 ends = st.builds(
     ResponseEnd,

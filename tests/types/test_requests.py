@@ -69,7 +69,6 @@ STATE = ProviderState("anthropic", "opaque")
         ([user(ReasoningPart("Hm."))], "Message 0 (user) cannot hold a ReasoningPart."),
         ([user(RefusalPart("No."))], "Message 0 (user) cannot hold a RefusalPart."),
         ([user(ToolResultPart("c1", "4"))], "Message 0 (user) cannot hold a ToolResultPart."),
-        ([user(None)], "Message 0 (user) cannot hold a NoneType."),  # type: ignore[arg-type]
         ([system(ImagePart(url="u")), user("Hi")], "Message 0 (system) cannot hold a ImagePart."),
         ([Message(Role.TOOL, "4")], "Message 0 (tool) cannot hold a TextPart."),
         ([user("Hi"), assistant(ToolResultPart("c1", "4"))], "Message 1 (assistant) cannot hold"),

@@ -135,6 +135,60 @@ async def test_what_happens_in_a_run() -> None:
     assert found == [ResponseEnd(FinishReason.STOP)]
 
 
+async def test_an_answer_that_is_asked_for_again() -> None:
+    """Whoever shows it is told to begin anew; why, only those whom that concerns."""
+    client = Client({"fake": FakeProvider(['"x"', '{"value": 1}'])}, model="fake:any")
+    for details in (False, True):
+        run = client.run_stream("How many?", response_type=int, repair=1)
+        data = await whole(to_sse(run, details=details))
+        ended = [
+            loads(block.partition("data: ")[2])
+            for block in data.decode().split("\n\n")
+            if block.startswith("event: round_ended")
+        ]
+        assert ended[1:] == [{"number": 2}]
+        problem = ended[0]["problem"]
+        assert problem["code"] == "protocol_error"
+        assert ("no int" in problem["message"]) is details
+        client = Client(
+            {"fake": FakeProvider(['"x"', '{"value": 1}'])}, model="fake:any"
+        )
+
+
+async def test_a_run_that_was_cut_off() -> None:
+    """After any of its events: the end of a round is not that of the run."""
+    # S4
+    call = ToolCallPart("call_1", "clock", "{}")
+    first, second = reply(tool_calls=[call]), reply("It is noon.")
+    events = [
+        *first,
+        ToolStarted(call),
+        ToolFinished(call, ToolResultPart("call_1", "12:00"), 0.5),
+        RoundEnded(1, fold(first)),
+        *second,
+        RoundEnded(2, fold(second)),
+    ]
+    written = [await whole(to_sse(played([event]))) for event in events]
+    found = [chunk async for chunk in from_sse(pieces(b"".join(written)))]
+    assert found == [*first, *second]
+    # Between two rounds nothing is under way, as after the last one.
+    ends = {len(first), len(first) + 3, len(events) - 1}
+    for cut in range(1, len(events)):
+        data = pieces(b"".join(written[:cut]))
+        if cut in ends:
+            async for _ in from_sse(data):
+                pass
+            continue
+        with pytest.raises(StreamInterruptedError) as caught:
+            async for _ in from_sse(data):
+                pass
+        partial = caught.value.partial
+        assert partial is not None
+        if cut > len(first) + 3:
+            assert not partial.message.tool_calls
+            assert "It is noon.".startswith(partial.text)
+
+
 # -- reading -------------------------------------------------------------------------------
 
 
@@ -268,7 +322,7 @@ def test_a_queue_of_ours_is_no_slow_model() -> None:
     assert http_status(full) == 429
     assert http_status(DeadlineError("Slow.", phase="total")) == 504
     told = error_body(full)["error"]
-    assert told["code"] == "request_timeout"
+    assert told["code"] == "rate_limit"
     assert "too many requests" in told["message"]
     assert told["retry_after"] == 20
 
