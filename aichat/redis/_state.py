@@ -336,11 +336,12 @@ def let_through_alone() -> dict[str, int]:
 
 
 def states_away() -> dict[str, int]:
-    """How many states cannot reach Redis, by namespace: 0 where all is well."""
+    """How many of those in use cannot reach Redis, by namespace: 0 where all is well."""
     found: dict[str, int] = {}
     with _all_lock:
-        states = list(_all)
-    for state in states:
+        states = [state for state in _all if state._links]
+    # Those that are away are counted apart, whatever becomes of the others.
+    for state in sorted(states, key=lambda state: not state.degraded):
         name = state.namespace
         name = name if name in found or len(found) < _MOST_COUNTED else "other"
         found[name] = found.get(name, 0) + state.degraded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -149,3 +150,20 @@ async def test_options_that_are_ours(redis_url: str) -> None:
         await state.set(state.key("a", "b"), b"\xff", 1e300)
         both = await asyncio.gather(*[state.get(state.key("a", "b"))] * 2)
         assert both == [b"\xff"] * 2
+
+
+async def test_who_is_away_is_counted_apart_however_many_there_are() -> None:
+    """The others share a name when there are too many; those in trouble come first."""  # O1
+    async with AsyncExitStack() as closing:
+        states = [fresh("redis://127.0.0.1:1") for _ in range(150)]
+        for state in states:
+            closing.push_async_callback(state.aclose)
+            state.link()
+        with pytest.raises(Away):
+            await states[-1].get("a")
+        away = states_away()
+        assert away[states[-1].namespace] == 1
+        assert len(away) <= 101
+        # Who only stands there is not counted.
+        idle = fresh("redis://127.0.0.1:1")
+        assert idle.namespace not in states_away()
