@@ -211,9 +211,10 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _said(error: Exception) -> str:
-    # Not its text: some of them quote what was sent. It may begin with a code of Redis.
-    code = re.match(r"[A-Z]{2,20}\b", str(error))
-    return f"{type(error).__name__}: {code[0]}" if code else type(error).__name__
+    # Not its text: some of them quote what was sent. It may begin with a code of Redis; if a
+    # script has failed, Redis before 7 says so first.
+    code = re.match(r"(?:Error .*@user_script:\d+: )?([A-Z]{2,20})\b", str(error))
+    return f"{type(error).__name__}: {code[1]}" if code else type(error).__name__
 
 
 def load() -> None:
