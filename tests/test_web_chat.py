@@ -120,23 +120,29 @@ class Browser:
         return [entry["message"] for entry in await self.call("se/log", type="browser")]
 
 
+async def _driver() -> tuple[asyncio.subprocess.Process, str]:
+    """Start chromedriver; once more if somebody else has taken the port that it had chosen."""
+    assert DRIVER is not None
+    for _ in range(3):
+        driver = await asyncio.create_subprocess_exec(
+            DRIVER,
+            "--port=0",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        assert driver.stdout is not None
+        while line := (await driver.stdout.readline()).decode():
+            if port := re.search(r"successfully on port (\d+)", line):
+                return driver, port[1]
+        await driver.wait()
+    raise AssertionError("chromedriver has ended")
+
+
 @asynccontextmanager
 async def browsing(profile: Path) -> AsyncIterator[Browser]:
     """Run a browser, whose user is new to the world."""
-    assert DRIVER is not None
-    driver = await asyncio.create_subprocess_exec(
-        DRIVER,
-        "--port=0",
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    driver, port = await _driver()
     try:
-        assert driver.stdout is not None
-        port = None
-        while port is None:
-            line = (await driver.stdout.readline()).decode()
-            assert line, "chromedriver has ended"
-            port = re.search(r"successfully on port (\d+)", line)
         options = {
             "binary": BROWSER,
             "args": [*FLAGS, f"--user-data-dir={profile}"],
@@ -149,7 +155,7 @@ async def browsing(profile: Path) -> AsyncIterator[Browser]:
             }
         }
         async with ClientSession() as session:
-            root = Browser(session, f"http://127.0.0.1:{port[1]}")
+            root = Browser(session, f"http://127.0.0.1:{port}")
             made = await root.call("session", capabilities=wanted)
             browser = Browser(session, f"{root.url}/session/{made['sessionId']}")
             try:

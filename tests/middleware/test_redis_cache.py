@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from aichat import ChatRequest, Client, Handler, StreamChunk, compose
 from aichat.errors import ClosedError, ConfigError
@@ -226,11 +227,18 @@ async def test_a_circuit_that_opens_elsewhere(redis_url: str) -> None:
                 await a.complete("Hi", model="fake:m")
         with pytest.raises(CircuitOpenError):
             await a.complete("Hi", model="fake:m")
-        await asyncio.sleep(0.05)
+        with Redis.from_url(redis_url) as redis:
+            async with asyncio.timeout(30):  # it is told in the background
+                while True:
+                    if any(redis.hexists(k, "opened") for k in redis.keys(f"*{name}*")):
+                        break
+                    await asyncio.sleep(0.01)
         await b.complete("Hi", model="fake:m")  # nobody waits
-        await asyncio.sleep(0.05)
         with pytest.raises(CircuitOpenError, match="failed 2 times"):
-            await b.complete("Hi", model="fake:m")
+            async with asyncio.timeout(30):
+                while True:  # it is told soon
+                    await b.complete("Hi", model="fake:m")
+                    await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("url", [f"http://:{PASSWORD}@x", f"redis://:{PASSWORD}@", 7])

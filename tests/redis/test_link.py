@@ -15,6 +15,7 @@ from aichat.redis._link import Away, Late, Script
 from aichat.redis._state import states_away
 
 from ..redis_server import redis_server, redis_url
+from ..transport.toys import virtual
 from .toys import PASSWORD, Clock, fresh, run_elsewhere
 
 __all__ = ["redis_url"]
@@ -59,9 +60,10 @@ async def test_many_at_once_and_redis_does_not_answer(
         await state.aclose()
 
 
-async def test_redis_is_slow_and_not_away(redis_url: str) -> None:
+@virtual
+async def test_redis_is_slow_and_not_away() -> None:
     """Nobody waits for a connection longer than for an answer: what is too much is left out."""  # L5
-    async with fresh(redis_url, timeout=0.2) as state:
+    async with fresh("redis://127.0.0.1:1", timeout=0.2) as state:
         link = state.link()
 
         async def slow() -> str:
