@@ -8,8 +8,8 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
-from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, final, overload
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, final, overload
 
 import anyio
 import anyio.lowlevel
@@ -22,6 +22,7 @@ from ._client_checks import (
     checked_middleware,
     explained,
 )
+from ._closing import AsyncClosing
 from ._stream import ChatStream, UnderWay
 from .errors import AIChatError, ClosedError, ConfigError, InvalidRequestError
 from .middleware import Middleware, compose
@@ -84,7 +85,7 @@ class Health:
 
 
 @final
-class Client:
+class Client(AsyncClosing):
     """
     Talks to language models, through any number of providers.
 
@@ -736,17 +737,6 @@ class Client:
             if not self._under_way:
                 break
             await anyio.lowlevel.checkpoint()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         names = ", ".join(self._providers)

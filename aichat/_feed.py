@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
-from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar, cast, final, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, cast, final, runtime_checkable
 
 from attrs import define, field
 
+from ._closing import AsyncClosing
 from .errors import ClosedError, StreamClosedError
 
 __all__ = ["Drained", "Feed", "Flow", "Quiet", "close"]
@@ -167,7 +167,7 @@ class Feed(Generic[T]):
 
 
 @final
-class Flow(AsyncIterator[T_co]):
+class Flow(AsyncClosing, AsyncIterator[T_co]):
     """
     Things that some tasks make, one after the other; an iterator and a context manager.
 
@@ -193,17 +193,6 @@ class Flow(AsyncIterator[T_co]):
 
     def __anext__(self) -> Coroutine[Any, Any, T_co]:
         return self._items.__anext__()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """

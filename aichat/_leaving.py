@@ -12,12 +12,13 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any, ClassVar, Generic, TypeVar, cast
 from weakref import ref
 
 from attrs import define, field
 
+from ._closing import AsyncClosing
 from .errors import AIChatError, StreamClosedError
 
 __all__ = ["ClosedElsewhere", "ReadOnce", "Reading", "closed_elsewhere", "task_inside"]
@@ -121,7 +122,7 @@ class Reading:
         return self.reader is not None and self.reader.uncancel() <= self.cancelling
 
 
-class ReadOnce(Generic[T_co, Record]):
+class ReadOnce(AsyncClosing, Generic[T_co, Record]):
     """
     The outside of a generator: an async iterator and a context manager, to be read once.
 
@@ -147,17 +148,6 @@ class ReadOnce(Generic[T_co, Record]):
 
     def __anext__(self) -> Awaitable[T_co]:
         return self._items.__anext__()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """

@@ -180,9 +180,8 @@ def _asked(server: subprocess.Popen[bytes]) -> Counter[str]:
 # -- the server ------------------------------------------------------------------------
 
 
-async def _serve(port: Path) -> None:
-    """Answer at once, until stdin ends; then print what was asked."""
-    asked: Counter[str] = Counter()
+def answer_body() -> bytes:
+    """What a server says to each line, in events of Chat Completions."""
     head = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "any"}
     delta = {"index": 0, "delta": {"content": _ANSWER}, "finish_reason": None}
     end = {"index": 0, "delta": {}, "finish_reason": "stop"}
@@ -193,7 +192,13 @@ async def _serve(port: Path) -> None:
         {**head, "choices": [], "usage": usage},
     ]
     body = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
-    body += b"data: [DONE]\n\n"
+    return body + b"data: [DONE]\n\n"
+
+
+async def _serve(port: Path) -> None:
+    """Answer at once, until stdin ends; then print what was asked."""
+    asked: Counter[str] = Counter()
+    body = answer_body()
 
     async def answer(request: web.Request) -> web.Response:
         value = json.loads(await request.read())

@@ -42,9 +42,9 @@ from aichat.bulk.ray import ask_dataset
 from aichat.types import BatchRequest, ChatRequest, user
 
 from ._machine import describe
+from .bulk import answer_body
 
 _PROMPT: Final = "Classify this review. " + "It was good, but not that good. " * 20
-_ANSWER: Final = "Mixed: the author liked some of it, and would not buy it again. " * 4
 
 
 def main() -> None:
@@ -226,17 +226,7 @@ async def _serve(seconds: float) -> None:
     asked: Counter[str] = Counter()
     workers: Counter[str] = Counter()
     times: list[float] = []
-    head = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "any"}
-    delta = {"index": 0, "delta": {"content": _ANSWER}, "finish_reason": None}
-    end = {"index": 0, "delta": {}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 130, "completion_tokens": 60, "total_tokens": 190}
-    events: list[Any] = [
-        {**head, "choices": [delta]},
-        {**head, "choices": [end]},
-        {**head, "choices": [], "usage": usage},
-    ]
-    body = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
-    body += b"data: [DONE]\n\n"
+    body = answer_body()
 
     async def answer(request: web.Request) -> web.Response:
         value = json.loads(await request.read())

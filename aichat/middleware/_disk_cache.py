@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, final
+from typing import TYPE_CHECKING, Final, final
 
 import anyio.to_thread
 from attrs import define, field
 
+from .._closing import AsyncClosing
 from ..errors import ClosedError, ConfigError
 from ..types import ChatResponse, from_json, to_json
 from ._stores import check_positive, check_ttl
@@ -54,7 +54,7 @@ _making = threading.Lock()
 
 
 @final
-class DiskCache:
+class DiskCache(AsyncClosing):
     """
     Keep answers in the file *path*; the ones that were stored first go first.
 
@@ -111,17 +111,6 @@ class DiskCache:
         """Close the file. Harmless when done twice; using it afterwards is an error."""
         self._closed = True
         await anyio.to_thread.run_sync(self._close)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     # --- in a thread -------------------------------------------------------------------
 

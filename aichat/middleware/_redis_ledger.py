@@ -12,11 +12,11 @@ from itertools import count
 from math import inf
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import Any, Final, Self, final
+from typing import Any, Final, final
 
 from attrs import define, field, frozen
 
+from .._closing import AsyncClosing
 from ..errors import ClosedError, ConfigError
 from ..redis._link import Argument, Away, Late, Script
 from ..redis._state import RedisState, check_name
@@ -44,7 +44,7 @@ _MANY: Final = 10_000
 
 
 @final
-class RedisLedger:
+class RedisLedger(AsyncClosing):
     """
     Keep the books of a `spend_limit` for all processes that share a *state*.
 
@@ -101,22 +101,16 @@ class RedisLedger:
         if self._state.away:
             return await self._alone(account, budget, least, amount)
         debt = _Debt(self._new_id(), reserved=_to_nano(amount))
-        asking = self._state.link().spawn(
-            self._ask(account, budget, debt, _to_nano(least))
-        )
 
         def give_back(asked: asyncio.Task[Hold | Refusal]) -> None:
             # Whether it was let through or not, and whether anybody knows.
             if asked.cancelled() or not isinstance(asked.exception(), ConfigError):
                 self._owe(account, debt)
 
+        link = self._state.link()
+        asking = self._ask(account, budget, debt, _to_nano(least))
         try:
-            await asyncio.wait([asking])
-        except asyncio.CancelledError:
-            asking.add_done_callback(give_back)
-            raise
-        try:
-            return asking.result()
+            return await link.ask(asking, left=give_back)
         except Late:
             pass  # it does not know of us
         except Away:
@@ -137,17 +131,6 @@ class RedisLedger:
             timer, self._timer = self._timer, None
         if timer is not None:
             timer[1].cancel()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def _new_id(self) -> str:
         return f"{self._state.worker}-{next(_numbers)}"

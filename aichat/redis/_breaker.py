@@ -191,21 +191,16 @@ class RedisBreaker:
     async def _ask_to_probe(self, circuit: _SharedCircuit) -> AnyPassage | None:
         """Return ``None`` if Redis is away. Raises `CircuitOpenError`."""
         token = f"{self._state.worker}-{next(_turns)}"
-        asking = self._state.link().spawn(self._say(circuit, "probe", token))
 
         def give_back(asked: asyncio.Task[_Answer]) -> None:
+            # It may be granted all the same: it is for the next one then.
             if asked.cancelled() or asked.exception() or not asked.result().granted:
                 return
             self.left(circuit, token)
 
+        asking = self._say(circuit, "probe", token)
         try:
-            await asyncio.wait([asking])
-        except asyncio.CancelledError:
-            # It may be granted all the same: it is for the next one then.
-            asking.add_done_callback(give_back)
-            raise
-        try:
-            answer = asking.result()
+            answer = await self._state.link().ask(asking, left=give_back)
         except Away:
             return None
         if answer.left is None:
@@ -375,9 +370,7 @@ class _Passage:
         if self._over:
             return
         self._over = True
-        down = is_down(error)
-        if down is None and self._begun:
-            down = False
+        down = is_down(error, begun=self._begun)
         circuit, token, probe = self._circuit, self._token, self._probe
         match down:
             case True:

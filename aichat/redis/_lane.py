@@ -125,14 +125,13 @@ class Lane:
         """
         Wait for room for *amounts*; the server's time of it, ``None`` if Redis is away.
 
-        Raises `TooLong`. Who is cancelled has taken nothing.
+        *waits* may be told twice, the second time more exactly. Raises `TooLong`. Who is
+        cancelled has taken nothing.
         """
         now = self.loop.time()
-        told = False
         if (least := self._least(amounts)) > 0:
             if waits is not None:
                 waits(least)
-            told = True
             if least > within:
                 raise TooLong(least)
         ask = _Ask(
@@ -152,7 +151,7 @@ class Lane:
                 return None
             seconds, time = word
             if seconds > 0:
-                if waits is not None and not told:
+                if waits is not None:
                     waits(seconds)
                 await asyncio.sleep(seconds)
         except BaseException:

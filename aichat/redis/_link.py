@@ -24,6 +24,7 @@ from weakref import WeakSet
 from attrs import Factory, field, frozen
 
 from ..errors import ConfigError
+from ..transport._keeper import keeper_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -98,11 +99,9 @@ class Link:
         self._failed = 0
         #: Those who use it for long.
         self.members = WeakSet[Member]()
-        # A loop that ends closes its async generators: whoever forgets to close leaves no
-        # socket behind.
-        self._keeper: AsyncGenerator[None, None] | None = _keep(self._redis)
-        with suppress(StopIteration):
-            self._keeper.__anext__().send(None)
+        self._keeper: AsyncGenerator[None, None] | None = keeper_of(
+            partial(_disconnect, self._redis)
+        )
 
     @property
     def usable(self) -> bool:
@@ -115,10 +114,24 @@ class Link:
         task.add_done_callback(self._over)
         return task
 
-    async def ask(self, command: Coroutine[Any, Any, T]) -> T:
-        """Wait for *command*, one of those below. Who is cancelled leaves it to itself."""
+    async def ask(
+        self,
+        command: Coroutine[Any, Any, T],
+        *,
+        left: Callable[[asyncio.Task[T]], object] | None = None,
+    ) -> T:
+        """
+        Wait for *command*. Who is cancelled leaves it to itself.
+
+        *left* is told of its end then.
+        """
         task = self.spawn(command)
-        await asyncio.wait([task])
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            if left is not None:
+                task.add_done_callback(left)
+            raise
         return task.result()
 
     async def run(
@@ -262,9 +275,6 @@ def _client(url: str) -> Redis:
     )
 
 
-async def _keep(redis: Redis) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        with suppress(Exception):
-            await redis.aclose()
+async def _disconnect(redis: Redis) -> None:
+    with suppress(Exception):
+        await redis.aclose()

@@ -11,12 +11,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from math import inf
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar, final
+from typing import Any, Final, TypeVar, final
 from urllib.parse import urlsplit
 from uuid import uuid4
 from weakref import WeakSet
 
+from .._closing import AsyncClosing
 from ..errors import ClosedError, ConfigError
 from ..types import Secret
 from ..types._values import is_number
@@ -42,7 +42,7 @@ _SCHEMES: Final = ("redis", "rediss", "unix")
 
 
 @final
-class RedisState:
+class RedisState(AsyncClosing):
     """
     Limits, circuits, answers and spending that all processes share, in Redis (L5).
 
@@ -207,17 +207,6 @@ class RedisState:
             if self._links.get(here) is link:
                 del self._links[here]
         await link.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def _ready(self) -> Link:
         if self.away:

@@ -15,12 +15,12 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, NoReturn, Self, Unpack
 
 from aiohttp import web
 from attrs import evolve, frozen
 
+from .._closing import AsyncClosing
 from ..errors import ConfigError
 from ..types import dumps, loads
 from ._sim_dialect import (
@@ -61,7 +61,7 @@ class _HungUp(ConnectionError):
     """We closed the connection ourselves: nothing more can be said."""
 
 
-class Simulator:
+class Simulator(AsyncClosing):
     """
     A provider of several dialects on ``127.0.0.1``, for tests and for trying things out.
 
@@ -111,14 +111,6 @@ class Simulator:
 
     async def __aenter__(self) -> Self:
         return await self.start()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def start(self) -> Self:
         """Listen. Raises `ConfigError` if it does already, `OSError` if the port is taken."""

@@ -45,6 +45,7 @@ from ..errors import (
 )
 from ..types import dumps
 from ._address import url_of
+from ._keeper import keeper_of
 from ._lean import make_lean
 from ._pool import PoolConfig
 from ._wire import HTTPRequest, HTTPResponse, Phase
@@ -71,12 +72,7 @@ class Session:
         self._process = os.getpid()
         self._session = _client_session(config)
         self._tls = config.ssl_context
-        # A loop that ends closes its async generators (`loop.shutdown_asyncgens`), and
-        # one that is garbage hands them to the loop for closing. So whoever forgets to
-        # close a client leaves no socket and no warning from aiohttp behind.
-        self._keeper: AsyncGenerator[None, None] | None = _keep(self._session)
-        with suppress(StopIteration):
-            self._keeper.__anext__().send(None)  # to its `yield`, where it stays
+        self._keeper: AsyncGenerator[None, None] | None = keeper_of(self._session.close)
 
     @property
     def usable(self) -> bool:
@@ -151,13 +147,6 @@ class Session:
 
 #: Sessions of the process that we were forked from, kept so that nobody finalises them.
 _ORPHANS: list[Any] = []
-
-
-async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        await session.close()
 
 
 def _forget(_: AsyncGenerator[None, None]) -> None:

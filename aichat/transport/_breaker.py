@@ -196,9 +196,7 @@ class Passage:
         if self._over:
             return
         self._over = True
-        down = is_down(error)
-        if down is None and self._begun:
-            down = False
+        down = is_down(error, begun=self._begun)
         with self._breaker._lock:
             self._count(error, down)
 
@@ -221,8 +219,17 @@ class Passage:
                 pass  # it says nothing; a call from before the circuit opened, not enough
 
 
-def is_down(error: BaseException | None) -> bool | None:
-    """Whether *error* says that the provider is down; ``None`` if it says neither."""
+def is_down(error: BaseException | None, *, begun: bool = False) -> bool | None:
+    """
+    Whether *error* says that the provider is down; ``None`` if it says neither.
+
+    An answer that has *begun* says that it is not, unless the error does.
+    """
+    down = _says_down(error)
+    return False if down is None and begun else down
+
+
+def _says_down(error: BaseException | None) -> bool | None:
     match error:
         case None:
             return False

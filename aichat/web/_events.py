@@ -13,11 +13,12 @@ from collections.abc import (
 )
 from contextlib import AsyncExitStack
 from math import isfinite
-from types import MappingProxyType, TracebackType
-from typing import Any, Final, Protocol, Self, final
+from types import MappingProxyType
+from typing import Any, Final, Protocol, final
 
 from attrs import define, field
 
+from .._closing import AsyncClosing
 from .._feed import Feed, Flow, Quiet, close
 from ..errors import AIChatError, ConfigError
 from ..types._values import is_number
@@ -51,7 +52,7 @@ class _Left(Exception):
 
 
 @final
-class EventStream(AsyncIterator[bytes]):
+class EventStream(AsyncClosing, AsyncIterator[bytes]):
     """
     The bytes of an answer, as `to_sse` and `to_openai_sse` make them.
 
@@ -117,17 +118,6 @@ class EventStream(AsyncIterator[bytes]):
 
     def __anext__(self) -> Coroutine[Any, Any, bytes]:
         return self._flow.__anext__()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the stream. Harmless when done twice or after the end."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from attrs import evolve, frozen
 
 from aichat import (
     ChatRequest,
-    ChatResponse,
     Client,
     ServerError,
     StreamChunk,
@@ -32,7 +31,6 @@ from aichat.middleware import fallback
 from aichat.testing import FakeProvider, reply, tool_call
 from aichat.tools import RunResult
 from aichat.types import (
-    Message,
     OpaquePart,
     PartAdded,
     ProviderState,
@@ -41,25 +39,12 @@ from aichat.types import (
     ResponseEnd,
     Role,
     TextDelta,
-    TextPart,
     estimate_text_tokens,
     estimate_tokens,
     fold,
 )
 
-ASK: Final = ChatRequest("How much is it?", "fake:m")
-#: A dollar for each token that is sent, and ten for each that comes back.
-PRICE: Final = Price(1_000_000, 10_000_000, cache_read=100_000)
-BOOK: Final = PriceBook({"fake:m": PRICE}, table=None)
-USAGE: Final = Usage(input_tokens=5, output_tokens=2)
-
-
-def response(usage: Usage = USAGE, text: str = "", **fields: Any) -> ChatResponse:
-    message = Message(Role.ASSISTANT, (TextPart(text),) if text else ())
-    return ChatResponse(
-        message=message, usage=usage, **{"provider": "fake", "model": "m"} | fields
-    )
-
+from .books import ASK, BOOK, PRICE, USAGE, response
 
 # -- one call ----------------------------------------------------------------------------
 

@@ -8,13 +8,12 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from decimal import Decimal
 from threading import Thread
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from aichat import (
     ChatRequest,
-    ChatResponse,
     Handler,
     ServerError,
     StreamChunk,
@@ -22,7 +21,7 @@ from aichat import (
     Usage,
     compose,
 )
-from aichat.costs import FREE, CallCost, Found, Price, PriceBook, cost_of
+from aichat.costs import FREE, CallCost, Found, PriceBook, cost_of
 from aichat.middleware import (
     CostTracker,
     Middleware,
@@ -35,34 +34,19 @@ from aichat.middleware import (
 )
 from aichat.testing import FakeProvider, reply, tool_call
 from aichat.types import (
-    Message,
     PartEnd,
     ResponseEnd,
     ResponseStart,
-    Role,
     TextDelta,
-    TextPart,
     UsageUpdate,
     estimate_text_tokens,
     estimate_tokens,
     fold,
 )
 
+from ..costs.books import ASK, BOOK, PRICE, USAGE, response
 from ..transport.toys import virtual
 from .models import Models
-
-ASK: Final = ChatRequest("How much is it?", "fake:m")
-#: A dollar for each token that is sent, and ten for each that comes back.
-PRICE: Final = Price(1_000_000, 10_000_000, cache_read=100_000)
-BOOK: Final = PriceBook({"fake:m": PRICE}, table=None)
-USAGE: Final = Usage(input_tokens=5, output_tokens=2)
-
-
-def response(usage: Usage = USAGE, text: str = "", **fields: Any) -> ChatResponse:
-    message = Message(Role.ASSISTANT, (TextPart(text),) if text else ())
-    return ChatResponse(
-        message=message, usage=usage, **{"provider": "fake", "model": "m"} | fields
-    )
 
 
 async def read(chat: Handler, request: ChatRequest = ASK) -> list[StreamChunk]:

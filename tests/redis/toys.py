@@ -128,6 +128,8 @@ class FakeLink:
         task.add_done_callback(self._over)
         return task
 
+    ask = Link.ask
+
     def _over(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
